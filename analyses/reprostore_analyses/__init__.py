@@ -1,0 +1,1 @@
+"""Reproducibility, generalization and memorization, measured on a sample store."""

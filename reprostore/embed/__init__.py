@@ -1,0 +1,7 @@
+"""Vectors of samples and dataset items in the store."""
+
+from reprostore.embed.datasets import DatasetVectors, embed_dataset
+from reprostore.embed.handle import EncoderHandle
+from reprostore.embed.runs import RunVectors, embed_run
+
+__all__ = ["DatasetVectors", "EncoderHandle", "RunVectors", "embed_dataset", "embed_run"]

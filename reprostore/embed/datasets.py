@@ -1,0 +1,139 @@
+"""Vectors of a dataset's items, kept in the store and made where they are missing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.images import to_uint8
+from reprostore.ingest import StoredDataset
+from reprostore.store import SampleStore
+from reprostore.store.arrays import create_array, open_array, read_whole
+from reprostore.store.groups import staged_group, storage_errors
+from reprostore.store.labelled import read_attributes
+from reprostore.store.locks import locked
+
+BLOCK_ROWS = 1024
+"""Items that are encoded between two writes."""
+
+
+def embed_dataset(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    dataset: StoredDataset,
+    progress: Progress | None = None,
+) -> "DatasetVectors":
+    """Encode all items of a dataset, unless the store has their vectors.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store; opened for writing where vectors are missing.
+    encoder : EncoderHandle
+        The encoder.
+    dataset : StoredDataset
+        The dataset.
+    progress : callable, optional
+        Called after every block with a name, the finished and all items.
+
+    Returns
+    -------
+    DatasetVectors
+        (train_index, embedding) float32, read by slices.
+    """
+    group = f"embeddings/{encoder.name}/datasets/{dataset.name}"
+    origin = {"encoder": encoder.fingerprint, "dataset": dataset.fingerprint}
+    if not _complete(store, group, origin):
+        store.require_writable()
+        with locked(store.path, group), storage_errors(store.path):
+            _encode_dataset(store, encoder, dataset, group, origin, progress)
+    return DatasetVectors(store, group)
+
+
+def _complete(store: SampleStore, group: str, origin: dict[str, str]) -> bool:
+    attributes = read_attributes(store.path, group)
+    if attributes is None or attributes.get("made_from") != origin:
+        return False
+    try:
+        return bool(np.asarray(open_array(store.zarr_store, f"{group}/block_done")[...]).all())
+    except Exception:  # a damaged cache is made again
+        return False
+
+
+def _encode_dataset(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    dataset: StoredDataset,
+    group: str,
+    origin: dict[str, str],
+    progress: Progress | None,
+) -> None:
+    loaded = encoder.load(dataset.item_shape)
+    attributes = read_attributes(store.path, group)
+    blocks = -(-len(dataset) // BLOCK_ROWS)
+    if attributes is None or attributes.get("made_from") != origin:
+        with staged_group(store.path, group) as staging:
+            create_array(
+                staging.store,
+                "vector",
+                shape=(len(dataset), loaded.dimension),
+                dims=("train_index", "embedding"),
+                dtype="float32",
+                chunks=(BLOCK_ROWS, loaded.dimension),
+            )
+            create_array(
+                staging.store,
+                "block_done",
+                shape=(blocks,),
+                dims=("block",),
+                dtype="uint8",
+                chunks=(blocks,),
+            )
+            staging.attributes["made_from"] = origin
+            staging.attributes["encoder"] = encoder.identity
+    vector = open_array(store.zarr_store, f"{group}/vector")
+    done = open_array(store.zarr_store, f"{group}/block_done")
+    finished = read_whole(done)
+    for block in np.flatnonzero(finished == 0).tolist():
+        rows = slice(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, len(dataset)))
+        items = to_uint8(dataset.read(rows))
+        vectors = np.concatenate(
+            [
+                loaded.encode(items[start : start + loaded.batch_size])
+                for start in range(0, len(items), loaded.batch_size)
+            ]
+        )
+        what = f"items {rows.start} to {rows.stop - 1} of the dataset {dataset.name!r}"
+        vector[rows] = checked_vectors(vectors, encoder.name, what)
+        done[block : block + 1] = np.ones(1, dtype=np.uint8)
+        if progress is not None:
+            progress(f"{encoder.name}: {dataset.name}", rows.stop, len(dataset))
+
+
+class DatasetVectors:
+    """The vectors of a dataset in the store, read by slices, (train_index, embedding) float32."""
+
+    def __init__(self, store: SampleStore, group: str) -> None:
+        self._store = store
+        self._group = group
+        self._array = open_array(store.zarr_store, f"{group}/vector")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(train_index, embedding)."""
+        return self._array.shape
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Read rows.
+
+        Raises
+        ------
+        CorruptionError
+            A vector is damaged or absent.
+        """
+        try:
+            vectors: NDArray[np.float32] = np.asarray(self._array[rows])
+        except Exception as error:
+            raise damaged(self._store, self._group, str(error)) from error
+        if np.isnan(vectors).any():
+            raise damaged(self._store, self._group, "vectors are absent")
+        return vectors

@@ -1,0 +1,199 @@
+"""Vectors of a run's samples, kept in the store and made where they are missing."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.encoders import Encoder
+from reprostore.images import to_uint8
+from reprostore.store import Run, SampleStore
+from reprostore.store.arrays import create_array, open_array, read_whole
+from reprostore.store.checked import CheckedArray
+from reprostore.store.groups import remove_group, staged_group, storage_errors
+from reprostore.store.labelled import read_attributes
+from reprostore.store.locks import locked
+from reprostore.store.run import WRITTEN
+
+
+def embed_run(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    run: Run,
+    rows: tuple[int, ...] = (-1,),
+    progress: Progress | None = None,
+) -> "RunVectors":
+    """Encode the written samples of a run that have no vector yet.
+
+    Images are rounded to uint8 first, as a PNG would be. A vector is used only while the digest
+    of the sample it was made from is that of the stored sample.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store; opened for writing where vectors are missing.
+    encoder : EncoderHandle
+        The encoder.
+    run : Run
+        The run.
+    rows : tuple of int
+        Which of the recorded steps, as positions; the last by default.
+    progress : callable, optional
+        Called after every unit with a name, the finished and all samples.
+
+    Returns
+    -------
+    RunVectors
+        Reads the vectors.
+    """
+    vectors = RunVectors(store, encoder, run)
+    rows = tuple(row % len(run.spec.steps) for row in rows)
+    missing = {row: slots for row in rows if len(slots := vectors.missing(row))}
+    if not missing:
+        return vectors
+    store.require_writable()
+    with locked(store.path, vectors.group), storage_errors(store.path):
+        vectors.prepare()
+        loaded = encoder.load(run.spec.sample_shape)
+        vectors.create(loaded.dimension)
+        for row in rows:
+            vectors.fill(row, loaded, progress or (lambda name, done, total: None))
+    return vectors
+
+
+class RunVectors:
+    """The vectors of one run under one encoder.
+
+    In the store: `vector` (seed, step, embedding) float32, and `source_digest` (seed, step)
+    uint64, the digest of the sample that was encoded, 0 where there is no vector.
+
+    Parameters
+    ----------
+    store, encoder, run
+        Whose vectors.
+    """
+
+    def __init__(self, store: SampleStore, encoder: EncoderHandle, run: Run) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.run = run
+        self.group = f"embeddings/{encoder.name}/runs/{run.path}"
+
+    def _origin(self) -> dict[str, Any]:
+        return {"encoder": self.encoder.fingerprint, "run": self.run.spec.fingerprint}
+
+    def current(self) -> bool:
+        """Say whether the store's vectors come from this encoder and this run."""
+        attributes = read_attributes(self.store.path, self.group)
+        return attributes is not None and attributes.get("made_from") == self._origin()
+
+    def missing(self, row: int) -> NDArray[np.int64]:
+        """Return the written slots whose samples have no vector."""
+        slots, _ = self.run.written()
+        if not self.current():
+            return slots
+        digests = read_whole(self.run.array("digest"))[slots]
+        made = self._made(row)
+        stored = np.zeros(len(digests), dtype=np.uint64)
+        within = slots < len(made)
+        stored[within] = made[slots[within]]
+        return slots[(stored != digests) | (stored == 0)]
+
+    def _made(self, row: int) -> NDArray[np.uint64]:
+        array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+        try:
+            made: NDArray[np.uint64] = np.asarray(array[:, row])
+        except Exception:  # a damaged cache is made again
+            return np.zeros(0, dtype=np.uint64)
+        return made
+
+    def prepare(self) -> None:
+        """Remove vectors of another encoder or run; the caller holds the lock."""
+        if read_attributes(self.store.path, self.group) is not None and not self.current():
+            remove_group(self.store.path, self.group)
+
+    def create(self, dimension: int) -> None:
+        """Create the arrays, or make them as long as the run; the caller holds the lock."""
+        length, steps = len(self.run.seeds), len(self.run.spec.steps)
+        unit = self.run.unit_length
+        shapes: dict[str, tuple[int, ...]] = {
+            "vector": (length, steps, dimension),
+            "source_digest": (length, steps),
+        }
+        if not self.current():
+            with staged_group(self.store.path, self.group) as staging:
+                for name, shape in shapes.items():
+                    create_array(
+                        staging.store,
+                        name,
+                        shape=shape,
+                        dims=("seed", "step", "embedding")[: len(shape)],
+                        dtype="float32" if name == "vector" else "uint64",
+                        chunks=(unit, 1, *shape[2:]),
+                    )
+                staging.attributes["made_from"] = self._origin()
+                staging.attributes["encoder"] = self.encoder.identity
+        for name, shape in shapes.items():
+            array = open_array(self.store.zarr_store, f"{self.group}/{name}")
+            if array.shape[0] < length:
+                array.resize(shape)
+
+    def fill(self, row: int, encoder: Encoder, progress: Progress) -> None:
+        """Encode what is missing at one recorded step, unit by unit."""
+        missing = self.missing(row)
+        samples = CheckedArray(self.run, "sample")
+        digests = read_whole(self.run.array("digest"))
+        vector = open_array(self.store.zarr_store, f"{self.group}/vector")
+        made = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+        done = 0
+        for unit in self.run.units():
+            slots = missing[(missing >= unit.start) & (missing < unit.stop)]
+            if len(slots) == 0:
+                continue
+            region = slice(unit.start, unit.stop)
+            vectors = np.full((unit.stop - unit.start, vector.shape[2]), np.nan, dtype=np.float32)
+            fresh = np.zeros(unit.stop - unit.start, dtype=np.uint64)
+            known = self.run.status[region] == WRITTEN
+            kept = np.flatnonzero(known & ~np.isin(np.arange(unit.start, unit.stop), slots))
+            if len(kept):
+                vectors[kept] = np.asarray(vector[region, row])[kept]
+                fresh[kept] = np.asarray(made[region, row])[kept]
+            for start in range(0, len(slots), encoder.batch_size):
+                part = slots[start : start + encoder.batch_size]
+                states = samples[int(part[0]) : int(part[-1]) + 1, row][part - part[0]]
+                vectors[part - unit.start] = self._encode(encoder, states)
+            fresh[slots - unit.start] = digests[slots]
+            # A reader trusts a vector by its digest: nothing is trusted while vectors change.
+            made[region, row] = np.where(np.isin(np.arange(len(fresh)), kept), fresh, 0)
+            vector[region, row] = vectors
+            made[region, row] = fresh
+            done += len(slots)
+            progress(f"{self.encoder.name}: {self.run.path}", done, len(missing))
+
+    def read(self, slots: NDArray[np.int64], row: int = -1) -> NDArray[np.float32]:
+        """Read the vectors of slots at one recorded step, (slot, embedding).
+
+        Raises
+        ------
+        CorruptionError
+            A vector is damaged, or was not made.
+        """
+        row = row % len(self.run.spec.steps)
+        array = open_array(self.store.zarr_store, f"{self.group}/vector")
+        try:
+            vectors = np.asarray(array[int(slots.min()) : int(slots.max()) + 1, row])
+            values = vectors[slots - slots.min()]
+        except Exception as error:
+            raise damaged(self.store, self.group, str(error)) from error
+        if np.isnan(values).any():
+            raise damaged(self.store, self.group, "vectors are absent")
+        return values.astype(np.float32, copy=False)
+
+    def _encode(self, encoder: Encoder, states: NDArray[Any]) -> NDArray[np.float32]:
+        """Encode stored states: images as the PNG they would be, other samples as they are."""
+        is_image = self.run.spec.kind == "image"
+        items = to_uint8(states) if is_image else states.astype(np.float32)
+        return checked_vectors(
+            encoder.encode(items), self.encoder.name, f"samples of the run {self.run.path}"
+        )

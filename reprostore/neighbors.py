@@ -1,0 +1,193 @@
+"""Nearest training items of samples and of held-out items, searched once and kept in the store."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from reprostore.embed import EncoderHandle, embed_dataset, embed_run
+from reprostore.embed.handle import Progress
+from reprostore.errors import DatasetError
+from reprostore.ingest import StoredDataset, subset_text
+from reprostore.search import knn
+from reprostore.specs import Subset, fingerprint
+from reprostore.store import Run, SampleStore
+from reprostore.store.arrays import read_whole
+from reprostore.store.labelled import read_attributes, read_labelled, write_labelled
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How neighbors are searched.
+
+    Attributes
+    ----------
+    k : int
+        Number of neighbors.
+    engine : str
+        Search engine; all of them give the same neighbors.
+    progress : callable, optional
+        Progress of the encoding that a search needs first.
+    """
+
+    k: int = 2
+    engine: str = "auto"
+    progress: Progress | None = None
+
+
+def run_neighbors(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    run: Run,
+    dataset: StoredDataset,
+    index: str = "all",
+    options: SearchOptions | None = None,
+) -> xr.Dataset:
+    """Return the nearest items of a dataset's subset for every written sample of a run.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store; opened for writing where something is missing.
+    encoder : EncoderHandle
+        In whose space.
+    run : Run
+        The run; its last state is searched for.
+    dataset : StoredDataset
+        The dataset.
+    index : str
+        Which of its items, such as "0-63", or "all".
+    options : SearchOptions, optional
+        Number of neighbors, engine, progress.
+
+    Returns
+    -------
+    xarray.Dataset
+        `similarity` (or `distance`) float64 and `train_index` int64, (seed, neighbor), nearest
+        first. Fewer neighbors than asked for where the subset is smaller.
+
+    Raises
+    ------
+    DatasetError
+        Items and samples differ in shape, or the index is out of range.
+    """
+    options = options or SearchOptions()
+    if dataset.item_shape != run.spec.sample_shape:
+        raise DatasetError(
+            f"Items of the dataset {dataset.name!r} have shape {dataset.item_shape}, samples of "
+            f"the run {run.path} {run.spec.sample_shape}.",
+            "Samples are compared with items of the same shape (channel, y, x).",
+            "Name the dataset that this model was trained on, in the size it was trained on.",
+        )
+    slots, seeds = run.written()
+    digests = read_whole(run.array("digest"))[slots]
+    subset = Subset(dataset=dataset.name, index=index)
+    corpus = subset_text(subset)
+    target = f"neighbors/{encoder.name}/{corpus}/runs/{run.path}"
+    origin = {
+        "run": run.spec.fingerprint,
+        "samples": fingerprint([seeds.tolist(), digests.tolist()]),
+    }
+
+    def vectors() -> NDArray[np.float32]:
+        return embed_run(store, encoder, run, progress=options.progress).read(slots)
+
+    found = _cached(store, encoder, dataset, index, target, origin, vectors, options)
+    return found.assign_coords(seed=seeds)
+
+
+def item_neighbors(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    dataset: StoredDataset,
+    queries: str,
+    index: str = "all",
+    options: SearchOptions | None = None,
+) -> xr.Dataset:
+    """Return the nearest items of a subset for other items of the same dataset.
+
+    Parameters
+    ----------
+    store, encoder, dataset, index, options
+        As in `run_neighbors`.
+    queries : str
+        Which items are searched for, such as "898-1796".
+
+    Returns
+    -------
+    xarray.Dataset
+        As in `run_neighbors`, over (seed, neighbor) with the items' `train_index` numbers in
+        the coordinate `item`, (seed,).
+
+    Raises
+    ------
+    DatasetError
+        An item is in both subsets: it would find itself.
+    """
+    options = options or SearchOptions()
+    rows = dataset.index(queries)
+    both = np.intersect1d(rows, dataset.index(index))
+    if len(both):
+        raise DatasetError(
+            f"{len(both)} items of the dataset {dataset.name!r} are both held out ({queries}) and "
+            f"trained on ({index}), the first of them {both[0]}.",
+            "Held-out items are items that the model never saw.",
+            "Correct `held_out` or `trained_on` in the study.",
+        )
+    asked, corpus = (
+        subset_text(Subset(dataset=dataset.name, index=text)) for text in (queries, index)
+    )
+    target = f"neighbors/{encoder.name}/{corpus}/datasets/{asked}"
+    origin = {"items": fingerprint([dataset.fingerprint, rows.tolist()])}
+
+    def vectors() -> NDArray[np.float32]:
+        stored = embed_dataset(store, encoder, dataset, options.progress)
+        ascending = np.argsort(rows)
+        gathered = np.empty((len(rows), stored.shape[1]), dtype=np.float32)
+        for part in np.array_split(ascending, max(1, len(rows) // 4096)):
+            first, last = int(rows[part].min()), int(rows[part].max())
+            gathered[part] = stored[first : last + 1][rows[part] - first]
+        return gathered
+
+    found = _cached(store, encoder, dataset, index, target, origin, vectors, options)
+    return found.assign_coords(item=("seed", rows))
+
+
+def _cached(
+    store: SampleStore,
+    encoder: EncoderHandle,
+    dataset: StoredDataset,
+    index: str,
+    target: str,
+    origin: dict[str, Any],
+    vectors: Any,  # noqa: ANN401  # a function that reads the query vectors
+    options: SearchOptions,
+) -> xr.Dataset:
+    rows = dataset.index(index)
+    k = min(options.k, len(rows))
+    made_from = {
+        **origin,
+        "encoder": encoder.fingerprint,
+        "corpus": fingerprint([dataset.fingerprint, rows.tolist()]),
+    }
+    attributes = read_attributes(store.path, target)
+    if attributes is not None and attributes.get("made_from") == made_from:
+        stored = read_labelled(store.path, target)
+        if stored.sizes["neighbor"] >= k:
+            return stored.isel(neighbor=slice(k))
+    queries = vectors()
+    corpus = embed_dataset(store, encoder, dataset, options.progress)
+    found = knn(queries, corpus, k, encoder.metric, options.engine, index=rows)
+    name = "similarity" if encoder.metric == "cosine" else "distance"
+    result = xr.Dataset(
+        {
+            name: (("seed", "neighbor"), found.values),
+            "train_index": (("seed", "neighbor"), found.index),
+        },
+        attrs={"made_from": made_from, "metric": encoder.metric},
+    )
+    if not store.read_only:
+        write_labelled(store.path, target, result)
+    return result

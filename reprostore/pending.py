@@ -1,0 +1,107 @@
+"""What is missing in a store for a study: found without loading a model or importing torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reprostore.errors import IdentityError
+from reprostore.models import weight_digests
+from reprostore.samplers import canonical_scheduler
+from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec, to_jsonable
+from reprostore.store import SampleStore
+from reprostore.store.run import WRITTEN, first_difference
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run as a study asks for it: names, and specs as written."""
+
+    model: str
+    sampler: str
+    condition: str
+    model_spec: ModelSpec
+    sampler_spec: SamplerSpec
+    condition_spec: ConditionSpec
+
+    @property
+    def path(self) -> str:
+        """Path of the run: model/sampler/condition."""
+        return f"{self.model}/{self.sampler}/{self.condition}"
+
+
+def missing_seeds(
+    store: SampleStore, request: RunRequest, seeds: Sequence[int], base: Path, dtype: str
+) -> int:
+    """Count the seeds of a run that are not written.
+
+    What is in the store is compared with the study as written and with the digests of the
+    model's files; values that a scheduler resolves are compared when work starts.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store.
+    request : RunRequest
+        The run.
+    seeds : sequence of int
+        The seeds it is to have.
+    base : Path
+        Folder to which paths are relative.
+    dtype : str
+        In what the model computes.
+
+    Returns
+    -------
+    int
+        How many of `seeds` are missing; all of them where the run does not exist.
+
+    Raises
+    ------
+    IdentityError
+        The run exists and was made from something else.
+    NotFoundError
+        The model's files do not exist.
+    """
+    if request.path not in store.run_paths():
+        return len(seeds)
+    run = store.run(request.path)
+    asked = as_written(request, weight_digests(request.model_spec, base), dtype)
+    stored = as_written(_stored_request(run.spec), run.spec.weights, run.spec.compute_dtype)
+    if asked != stored:
+        raise IdentityError(
+            f"The run {request.path} in the store differs from the one asked for: "
+            f"{first_difference(stored, asked)}.",
+            "A run name stands for one model, sampler and condition.",
+            "Give the model or the sampler another name in the study, or write into another store.",
+        )
+    written = set(run.seeds[run.status == WRITTEN].tolist())
+    return sum(seed not in written for seed in seeds)
+
+
+def _stored_request(spec: RunSpec) -> RunRequest:
+    return RunRequest(
+        model=spec.model,
+        sampler=spec.sampler,
+        condition=spec.condition,
+        model_spec=spec.model_spec,
+        sampler_spec=spec.sampler_spec,
+        condition_spec=spec.condition_spec,
+    )
+
+
+def as_written(request: RunRequest, weights: dict[str, str], dtype: str) -> dict[str, Any]:
+    """Return the part of a run's identity that is known without loading the model."""
+    sampler = request.sampler_spec
+    identity: dict[str, Any] = to_jsonable(
+        {
+            "weights": weights,
+            "noise_schedule": request.model_spec.noise_schedule,
+            "sampler": sampler.model_dump(mode="json", exclude={"record", "scheduler"}),
+            "scheduler": canonical_scheduler(sampler.scheduler),
+            "steps": sampler.recorded_steps(),
+            "condition": request.condition_spec.model_dump(mode="json"),
+            "compute_dtype": dtype,
+        }
+    )
+    return identity

@@ -1,0 +1,150 @@
+"""Reading a run's states so that damage is an error that names run, seeds and steps."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprostore.errors import CorruptionError
+from reprostore.store.arrays import open_array, read_whole
+from reprostore.store.run import WRITTEN, Run, seeds_text
+
+
+class CheckedArray:
+    """Array-like view of `sample` or `denoised`, for NumPy and dask.
+
+    Reading a written state whose file is absent, shortened or has flipped bits raises
+    CorruptionError; states that are not written read as NaN, or 0 for integers. Every error is
+    read once more before it is believed, since a growing run replaces its last unit.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        "sample" or "denoised".
+    """
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self._array = run.array(name)
+        self._length = run.array("status").shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(slots, steps, *sample_shape)."""
+        return (self._length, *self._array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype."""
+        return np.dtype(self._array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of the inner chunks, the smallest part that is read."""
+        return self._array.chunks
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:  # noqa: ANN401  # slices and integers
+        """Read a part by slices and integers.
+
+        Raises
+        ------
+        CorruptionError
+            Written states in it are damaged.
+        """
+        keys = key if isinstance(key, tuple) else (key,)
+        slots, rows = (
+            _as_slice(keys[axis] if axis < len(keys) else slice(None), self.shape[axis])
+            for axis in (0, 1)
+        )
+        try:
+            block = self._read(slots, rows)
+        except Exception:  # whatever a decoder raises; the second read decides
+            self._array = open_array(self.run.zarr_store, f"{self.run.group}/{self.name}")
+            try:
+                block = self._read(slots, rows)
+            except Exception as error:
+                raise self._damage(slots, rows, error) from error
+        rest = tuple(
+            0 if isinstance(keys[axis], int | np.integer) else slice(None)
+            for axis in range(min(2, len(keys)))
+        )
+        return np.asarray(block[(*rest, *keys[2:])])
+
+    def _read(self, slots: slice, rows: slice) -> NDArray[Any]:
+        # The status first: what it calls written has been in its place since before.
+        written = np.flatnonzero(read_whole(self.run.array("status"), slots) == WRITTEN)
+        block = np.asarray(self._array[slots, rows])
+        if len(written) == 0 or block.size == 0:
+            return block
+        absent = self._absent_shards(slots.start + written, rows)
+        if absent:
+            raise FileNotFoundError(f"the file {absent[0]} does not exist or is empty")
+        if self.name == "sample" and block.dtype.kind == "f":
+            first = block.reshape(*block.shape[:2], -1)[written, :, 0]
+            if np.isnan(first).any():
+                raise ValueError("written samples read as absent")
+        return block
+
+    def _absent_shards(self, written: NDArray[np.int64], rows: slice) -> list[str]:
+        shards = self._array.shards
+        assert shards is not None
+        seed_blocks = np.unique(written // shards[0]).tolist()
+        row_blocks = range(rows.start // shards[1], (rows.stop - 1) // shards[1] + 1)
+        rest = (0,) * (self.ndim - 2)
+        keys = (
+            f"{self._array.path}/"
+            + self._array.metadata.encode_chunk_key((seed_block, row_block, *rest))
+            for seed_block, row_block in itertools.product(seed_blocks, row_blocks)
+        )
+        return [key for key in keys if not _has_bytes(self.run.store_path / key)]
+
+    def _damage(self, slots: slice, rows: slice, error: Exception) -> CorruptionError:
+        """Read chunk by chunk to find which seeds and steps are damaged."""
+        bad_slots: set[int] = set()
+        bad_rows: set[int] = set()
+        length = self.chunks[0]
+        for start in range(slots.start // length * length, slots.stop, length):
+            part = slice(max(start, slots.start), min(start + length, slots.stop))
+            for row in range(rows.start, rows.stop):
+                try:
+                    self._read(part, slice(row, row + 1))
+                except Exception:  # any decoding error marks the chunk
+                    bad_slots.update(range(part.start, part.stop))
+                    bad_rows.add(row)
+        seeds = self.run.seeds[sorted(bad_slots)] if bad_slots else self.run.seeds[slots]
+        steps = [
+            self.run.spec.steps[row] for row in sorted(bad_rows) or range(rows.start, rows.stop)
+        ]
+        return CorruptionError(
+            f"The {self.name} array of the run {self.run.path} is damaged at the seeds "
+            f"{seeds_text(seeds)}, steps {seeds_text(steps)} ({error}).",
+            "Every written state agrees with its checksum.",
+            "Restore the file from a copy, or delete the run's folder "
+            f"({self.run.store_path / self.run.group}) and generate it again.",
+        )
+
+
+def _has_bytes(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _as_slice(key: Any, length: int) -> slice:  # noqa: ANN401  # a slice or an integer
+    if isinstance(key, int | np.integer):
+        start = int(key) + length if key < 0 else int(key)
+        if not 0 <= start < length:
+            raise IndexError(f"index {key} is out of bounds for an axis of length {length}")
+        return slice(start, start + 1)
+    start, stop, step = key.indices(length)
+    if step != 1:
+        raise IndexError("only slices with step 1 are read")
+    return slice(start, max(start, stop))

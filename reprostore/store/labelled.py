@@ -1,0 +1,111 @@
+"""Labelled results in the store: xarray Datasets whose text coordinates lie in attributes."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.storage import LocalStore
+
+from reprostore.errors import CorruptionError, SpecError
+from reprostore.specs import to_jsonable
+from reprostore.store.arrays import open_array, read_whole, write_array
+from reprostore.store.groups import staged_group
+from reprostore.store.locks import locked
+
+
+def write_labelled(store_path: Path, target: str, dataset: xr.Dataset) -> None:
+    """Write a small Dataset as a group, replacing what stands there in one move.
+
+    Text is not in the Zarr version 3 specification: a text coordinate is written as the integers
+    0, 1, … with its labels in ``attrs.labels``, which `read_labelled` restores.
+
+    Parameters
+    ----------
+    store_path : Path
+        Folder of the store.
+    target : str
+        Path of the group in the store.
+    dataset : xarray.Dataset
+        In memory; its attributes are written as JSON, NaN and infinity as text.
+
+    Raises
+    ------
+    SpecError
+        A variable is neither numeric nor a text coordinate of one dimension.
+    StorageError
+        The store cannot be written.
+    """
+    with locked(store_path, target), staged_group(store_path, target) as staging:
+        labels: dict[str, list[str]] = {}
+        for name, variable in dataset.variables.items():
+            values, dims = np.asarray(variable.values), tuple(str(dim) for dim in variable.dims)
+            if values.dtype.kind in "UO":
+                labels[str(name)] = _labels(str(name), values)
+                values = np.arange(len(values), dtype=np.int64)
+            if values.dtype.kind == "b":
+                values = values.astype(np.uint8)
+            write_array(
+                staging.store, str(name), values, dims, attributes=to_jsonable(variable.attrs)
+            )
+        staging.attributes.update(dataset.attrs)
+        staging.attributes["labels"] = labels
+        staging.attributes["coordinates"] = [str(name) for name in dataset.coords]
+
+
+def _labels(name: str, values: np.ndarray[Any, Any]) -> list[str]:
+    if values.ndim != 1 or not all(isinstance(value, str) for value in values.tolist()):
+        raise SpecError(
+            f"The variable {name} of a result has dtype {values.dtype} and shape {values.shape}.",
+            "Results hold numbers, and text only as coordinates of one dimension.",
+            "Encode it as numbers.",
+        )
+    return [str(value) for value in values.tolist()]
+
+
+def read_attributes(store_path: Path, target: str) -> dict[str, Any] | None:
+    """Return the attributes of a group, or None where there is none."""
+    try:
+        group = zarr.open_group(LocalStore(store_path, read_only=True), path=target, mode="r")
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(
+            f"The attributes of the group {target} cannot be read ({error}).",
+            "A group has a zarr.json file.",
+            f"Delete the folder {store_path / target}; it is made again.",
+        ) from error
+    return dict(group.attrs.asdict())
+
+
+def read_labelled(store_path: Path, target: str) -> xr.Dataset:
+    """Read a group that `write_labelled` wrote, with its text coordinates restored.
+
+    Raises
+    ------
+    CorruptionError
+        It does not exist or is damaged.
+    """
+    attributes = read_attributes(store_path, target)
+    if attributes is None:
+        raise CorruptionError(
+            f"The group {target} does not exist in {store_path}.",
+            "It was to be read.",
+            "Run the analysis again.",
+        )
+    store = LocalStore(store_path, read_only=True)
+    labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
+    coordinates = cast("list[str]", attributes.pop("coordinates", []))
+    group = zarr.open_group(store, path=target, mode="r")
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
+    for name in group.array_keys():
+        array = open_array(store, f"{target}/{name}")
+        dims = tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
+        values = np.asarray(labels[name]) if name in labels else read_whole(array)
+        variables[name] = (dims, values, dict(array.attrs.asdict()))
+    return xr.Dataset(
+        {name: value for name, value in variables.items() if name not in coordinates},
+        coords={name: value for name, value in variables.items() if name in coordinates},
+        attrs=attributes,
+    )

@@ -1,0 +1,342 @@
+"""The sample store: one Zarr group that holds runs, datasets, vectors, neighbors and results."""
+
+import datetime as dt
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+from zarr.storage import LocalStore
+
+from reprostore.errors import FormatError, MissingDataError, NotFoundError, StorageError
+from reprostore.specs import RunSpec
+from reprostore.store.groups import staged_group, storage_errors, sweep_staging
+from reprostore.store.locks import locked
+from reprostore.store.reading import combined_samples
+from reprostore.store.run import Run, StepTable, check_identity, create_run
+
+FORMAT = 1
+"""Version of the store format that this package writes; docs/format.md describes it."""
+
+
+class SampleStore:
+    """A store of diffusion-model samples.
+
+    Use `create_store` and `open_store` to make one.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the store.
+    read_only : bool
+        Whether writing is refused.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.zarr_store = LocalStore(path, read_only=read_only)
+
+    def __repr__(self) -> str:
+        """Show the path and the runs."""
+        return f"SampleStore({str(self.path)!r}, {len(self.run_paths())} runs)"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Title, licence, creators, format and date of creation."""
+        return read_root_attributes(self.path)
+
+    def run_paths(self) -> list[str]:
+        """Return the paths (model/sampler/condition) of all runs, sorted."""
+        return sorted(_groups(self.path / "runs", depth=3, key="run"))
+
+    def runs(
+        self,
+        models: Sequence[str] | None = None,
+        samplers: Sequence[str] | None = None,
+        conditions: Sequence[str] | None = None,
+    ) -> list[Run]:
+        """Return the runs whose names are among those given, or all, sorted by path."""
+        chosen = []
+        for path in self.run_paths():
+            parts = path.split("/")
+            filters = (models, samplers, conditions)
+            if all(f is None or part in f for part, f in zip(parts, filters, strict=True)):
+                chosen.append(self._run(path))
+        return chosen
+
+    def run(self, path: str) -> Run:
+        """Return one run by its path, model/sampler/condition.
+
+        Raises
+        ------
+        MissingDataError
+            The store has no such run.
+        """
+        if path not in self.run_paths():
+            raise MissingDataError(
+                f"The store {self.path} has no run {path}.",
+                f"Its runs are {', '.join(self.run_paths()) or 'none yet'}.",
+                "Name one of these, or generate the run first.",
+            )
+        return self._run(path)
+
+    def _run(self, path: str) -> Run:
+        return Run(self.path, path, read_only=self.read_only)
+
+    def add_run(self, spec: RunSpec, table: StepTable, seeds: Sequence[int]) -> Run:
+        """Create a run, or add seeds to it where it exists.
+
+        Parameters
+        ----------
+        spec : RunSpec
+            What the run is.
+        table : StepTable
+            Noise levels of the recorded steps.
+        seeds : sequence of int
+            Seeds that the run is to have; those that it has already are left alone.
+
+        Returns
+        -------
+        Run
+            The run, with all `seeds` in it, written or not.
+
+        Raises
+        ------
+        IdentityError
+            The run exists and is something else.
+        StorageError
+            The store cannot be written.
+        """
+        self.require_writable()
+        run = self._run(spec.path)
+        with locked(self.path, f"{run.group}/run"):
+            exists = (self.path / run.group).exists()
+            if exists:
+                check_identity(run.spec, spec)
+            else:
+                create_run(self.path, spec, table, seeds)
+        if exists:
+            run.grow(seeds)
+        return run
+
+    def samples(
+        self,
+        models: Sequence[str] | None = None,
+        samplers: Sequence[str] | None = None,
+        conditions: Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """Return the samples of runs over (model, sampler, condition, seed, step), lazily.
+
+        Nothing is filled or cast: the result has the seeds that all chosen runs have written,
+        and the runs must agree in steps, sample shape and dtype.
+
+        Parameters
+        ----------
+        models, samplers, conditions : sequence of str, optional
+            Names of the runs; all when left out. Every combination must exist.
+
+        Returns
+        -------
+        xarray.Dataset
+            `sample` (model, sampler, condition, seed, step, …), images in [-1, 1], as dask arrays
+            whose chunks are those of the store; `denoised` where all runs have it.
+
+        Raises
+        ------
+        MissingDataError
+            A combination or a common seed is missing.
+        SpecError
+            Steps, shapes or dtypes differ.
+        """
+        names = (models, samplers, conditions)
+        return combined_samples(self.runs(*names), names, final=False)
+
+    def final_samples(
+        self,
+        models: Sequence[str] | None = None,
+        samplers: Sequence[str] | None = None,
+        conditions: Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """Return the last state of every run over (model, sampler, condition, seed), lazily.
+
+        Like `samples`, but runs may have different numbers of steps.
+        """
+        names = (models, samplers, conditions)
+        return combined_samples(self.runs(*names), names, final=True)
+
+    def start_session(self, execution: Mapping[str, Any]) -> int:
+        """Record who writes: device, threads, batch size, versions, host and time, once.
+
+        Returns
+        -------
+        int
+            Number of the session, which is written beside every seed.
+        """
+        self.require_writable()
+        number = secrets.randbits(63) | 1  # never 0, which stands for no session
+        with staged_group(self.path, f"sessions/{number:016x}") as staging:
+            staging.attributes["session"] = {"started": _now(), **execution}
+        return number
+
+    def session(self, number: int) -> dict[str, Any]:
+        """Return what a session recorded of itself.
+
+        Raises
+        ------
+        MissingDataError
+            There is no such session.
+        """
+        path = self.path / "sessions" / f"{number:016x}" / "zarr.json"
+        try:
+            return dict(json.loads(path.read_text())["attributes"]["session"])
+        except (OSError, ValueError, KeyError) as error:
+            raise MissingDataError(
+                f"The session {number:016x} cannot be read from {path} ({error}).",
+                "Every written seed names the session that wrote it.",
+                "Restore the file from a copy.",
+            ) from error
+
+    def require_writable(self) -> None:
+        """Raise StorageError where the store was opened for reading only."""
+        if self.read_only:
+            raise StorageError(
+                f"The store {self.path} was opened for reading only.",
+                "Writing needs a store that was opened with mode 'r+'.",
+                "Open it with open_store(path, mode='r+').",
+            )
+
+
+def create_store(
+    path: str | Path,
+    *,
+    title: str | None = None,
+    license: str | None = None,  # the attribute's name in the format
+    creators: Sequence[str] = (),
+) -> SampleStore:
+    """Create a store, or open the one that stands there.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the store, by custom ``NAME.zarr``.
+    title, license, creators
+        Root attributes for those who receive the store.
+
+    Returns
+    -------
+    SampleStore
+        The store, open for writing.
+
+    Raises
+    ------
+    FormatError
+        Something else stands at this path.
+    StorageError
+        The folder cannot be written.
+    """
+    path = Path(path).absolute()
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_free(path):
+            return open_store(path, mode="r+")
+        with locked(path, "root"):
+            if _is_free(path):
+                attributes = {
+                    "format": FORMAT,
+                    "title": title,
+                    "license": license,
+                    "creators": list(creators),
+                    "created": _now(),
+                }
+                with staged_group(path, "") as staging:
+                    staging.attributes["reprostore"] = attributes
+    return open_store(path, mode="r+")
+
+
+def _is_free(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
+    """Open a store.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the store.
+    mode : {"r", "r+"}
+        Reading only, or also writing.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing stands at this path.
+    FormatError
+        It is no sample store, or one of a newer format.
+    StorageError
+        It is to be written, and cannot be.
+    """
+    path = Path(path).absolute()
+    read_root_attributes(path)
+    if mode == "r+":
+        if not os.access(path, os.W_OK):
+            raise StorageError(
+                f"The store {path} is read-only.",
+                "It is to be written.",
+                "Give write permission to the folder, or copy the store to a place where you "
+                "may write.",
+            )
+        with storage_errors(path):
+            sweep_staging(path)
+    store = SampleStore(path, read_only=mode == "r")
+    if mode == "r+":
+        for run in store.runs():
+            if run.is_half_grown():  # or growing right now, and then the lock makes us wait
+                with run.locked():
+                    pass
+    return store
+
+
+def read_root_attributes(path: Path) -> dict[str, Any]:
+    """Return the root attributes of a store, checking that it is one that can be read."""
+    if not path.exists():
+        raise NotFoundError(
+            f"There is no store at {path}.",
+            "A store is a folder that `repro generate` or `create_store` made.",
+            "Check the path, or generate the store first.",
+        )
+    try:
+        attributes = json.loads((path / "zarr.json").read_text())["attributes"]["reprostore"]
+        version = int(attributes["format"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            f"{path} is no sample store: it has no zarr.json with a reprostore entry.",
+            "A sample store is a Zarr version 3 group whose attributes name its format.",
+            "Check the path; to make a store, use `repro generate` or `create_store`.",
+        ) from error
+    if version > FORMAT:
+        raise FormatError(
+            f"The store {path} has format {version}.",
+            f"This version of reprostore reads formats up to {FORMAT}.",
+            "Install a newer version of reprostore.",
+        )
+    return dict(attributes)
+
+
+def _groups(folder: Path, depth: int, key: str) -> Iterator[str]:
+    """Find groups with an attribute, `depth` folders down, without opening arrays."""
+    for group in folder.glob("/".join(["*"] * depth) + "/"):
+        try:
+            found = key in json.loads((group / "zarr.json").read_bytes()).get("attributes", {})
+        except (OSError, ValueError, TypeError, AttributeError):
+            found = True  # damaged: listed, so that opening it says so
+        if found:
+            yield group.relative_to(folder).as_posix()
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

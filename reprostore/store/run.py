@@ -1,0 +1,387 @@
+"""One run of the store: its seeds, its work units, and how it grows."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import LocalStore
+
+from reprostore.errors import CorruptionError, IdentityError, SpecError, StorageError
+from reprostore.layout import PROBE_LENGTH, SEED_CHUNK, RunLayout
+from reprostore.seeds import SEED_LIMIT, format_ranges, shorten
+from reprostore.specs import RunSpec, to_jsonable
+from reprostore.store.arrays import create_array, open_array, read_whole, write_array
+from reprostore.store.groups import staged_group, storage_errors
+from reprostore.store.locks import locked
+
+MISSING, WRITTEN = 0, 1
+SEED_ARRAYS = ("seed", "sample", "denoised", "digest", "session", "noise_probe", "status")
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """The recorded steps' noise levels, each (steps,) float64.
+
+    Attributes
+    ----------
+    sigma, alpha : ndarray
+        Such that x_k ≈ alpha · (x_0 + sigma · ε).
+    timestep : ndarray
+        With which the model is next called on the state; NaN for the last.
+    """
+
+    sigma: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    timestep: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Consecutive slots ``start`` to ``stop`` of the seed axis, owned by one writer."""
+
+    index: int
+    start: int
+    stop: int
+
+
+class Run:
+    """A run in a store.
+
+    Parameters
+    ----------
+    store_path : Path
+        Folder of the store.
+    path : str
+        Of the run: model/sampler/condition.
+    read_only : bool
+        Whether writing is refused.
+    """
+
+    def __init__(self, store_path: Path, path: str, *, read_only: bool = True) -> None:
+        self.store_path = store_path
+        self.path = path
+        self.read_only = read_only
+        self.zarr_store = LocalStore(store_path, read_only=read_only)
+
+    def __repr__(self) -> str:
+        """Show the run's path and how much of it is written."""
+        status = self.status
+        return f"Run({self.path!r}, {int((status == WRITTEN).sum())} of {len(status)} seeds)"
+
+    def require_writable(self) -> None:
+        """Raise StorageError where the store was opened for reading only."""
+        if self.read_only:
+            raise StorageError(
+                f"The store {self.store_path} was opened for reading only.",
+                "Writing needs a store that was opened with mode 'r+'.",
+                "Open it with open_store(path, mode='r+').",
+            )
+
+    @property
+    def group(self) -> str:
+        """Path of the run's group in the store."""
+        return f"runs/{self.path}"
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What the run is, as recorded when it was created.
+
+        Raises
+        ------
+        CorruptionError
+            The group's attributes are not those of a run.
+        """
+        try:
+            group = zarr.open_group(self.zarr_store, path=self.group, mode="r")
+            recorded = dict(cast("dict[str, Any]", group.attrs.asdict()["run"]))
+            fingerprint = recorded.pop("fingerprint")
+            spec = RunSpec.model_validate(recorded)
+        except Exception as error:  # damaged metadata raises errors of every kind
+            raise CorruptionError(
+                f"The attributes of the run {self.path} cannot be read ({shorten(str(error))}).",
+                "A run's group carries its RunSpec and fingerprint.",
+                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
+            ) from error
+        if spec.fingerprint != fingerprint:
+            raise CorruptionError(
+                f"The attributes of the run {self.path} give the fingerprint {spec.fingerprint}, "
+                f"and {fingerprint} is recorded.",
+                "A run's attributes are never changed after it was created.",
+                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
+            )
+        return spec
+
+    def array(self, name: str) -> "zarr.Array[Any]":
+        """Open one of the run's arrays."""
+        return open_array(self.zarr_store, f"{self.group}/{name}")
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """Which slots are written, (slot,); read anew, since other processes write too."""
+        return read_whole(self.array("status"))
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """The seed of every slot, (slot,), in the order in which seeds were added."""
+        status_length = self.array("status").shape[0]
+        # A run that is growing has longer arrays for a moment; status is resized last.
+        seeds = read_whole(self.array("seed"), slice(status_length))
+        if len(seeds) != status_length or (seeds < 0).any():
+            raise CorruptionError(
+                f"The seeds of the run {self.path} are incomplete: "
+                f"{int((seeds >= 0).sum())} of {status_length} are there.",
+                "Every slot of a run has its seed.",
+                f"Restore {self.store_path / self.group / 'seed'} from a copy, or delete the "
+                "run's folder and generate it again.",
+            )
+        return seeds
+
+    def written(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the written slots and their seeds, (written,) each."""
+        status = self.status
+        slots = np.flatnonzero(status == WRITTEN)
+        return slots, self.seeds[slots]
+
+    def recorded(self, name: str, region: slice = slice(None)) -> NDArray[Any]:
+        """Return `digest`, `session` or `noise_probe` of the slots in a region, (slot, …).
+
+        Raises
+        ------
+        CorruptionError
+            The array is damaged, or a file of it is missing although its slots are written.
+        """
+        start, stop, _ = region.indices(self.array("status").shape[0])
+        status = read_whole(self.array("status"), slice(start, stop))
+        array = self.array(name)
+        rest = (0,) * (array.ndim - 1)
+        for index in np.unique((start + np.flatnonzero(status == WRITTEN)) // array.chunks[0]):
+            key = array.metadata.encode_chunk_key((int(index), *rest))
+            if not (self.store_path / self.group / name / key).exists():
+                raise CorruptionError(
+                    f"The array {name} of the run {self.path} has no file {key}, although "
+                    f"its seeds {self._unit_seeds(int(index))} are written.",
+                    "Every written seed has its digest, session and noise probe.",
+                    f"Restore {self.store_path / self.group / name} from a copy, or delete the "
+                    "run's folder and generate it again.",
+                )
+        return read_whole(array, slice(start, stop))
+
+    def _unit_seeds(self, index: int) -> str:
+        return seeds_text(self.seeds[index * self.unit_length : (index + 1) * self.unit_length])
+
+    def step_table(self) -> StepTable:
+        """Return the noise levels of the recorded steps."""
+        return StepTable(*(read_whole(self.array(name)) for name in ("sigma", "alpha", "timestep")))
+
+    @cached_property
+    def unit_length(self) -> int:
+        """Slots of one work unit, fixed when the run was created."""
+        return self.array("digest").chunks[0]
+
+    def units(self) -> list[Unit]:
+        """Return all work units; the last may be shorter than the others."""
+        length = self.array("status").shape[0]
+        return [
+            Unit(index, start, min(start + self.unit_length, length))
+            for index, start in enumerate(range(0, length, self.unit_length))
+        ]
+
+    def missing_units(self) -> list[Unit]:
+        """Return the units in which at least one slot is not written."""
+        status = self.status
+        return [unit for unit in self.units() if (status[unit.start : unit.stop] != WRITTEN).any()]
+
+    def recover(self) -> None:
+        """Roll a half-grown run back to the length of `status`; the caller holds the run's lock.
+
+        A process that dies while a run grows leaves arrays of unequal length, which xarray
+        cannot open. Nothing was written into the new slots yet, so they are taken away.
+        """
+        folder = self.store_path / self.group
+        for leftover in [*folder.glob("*/*.partial"), *folder.glob("seed/c/*.partial")]:
+            leftover.unlink(missing_ok=True)
+        length = self.array("status").shape[0]
+        for name in self._seed_arrays():
+            array = self.array(name)
+            if array.shape[0] != length:
+                array.resize((length, *array.shape[1:]))
+
+    def is_half_grown(self) -> bool:
+        """Say, without opening arrays, whether the run has arrays of unequal length."""
+        folder = self.store_path / self.group
+        lengths = set()
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # damage: not here
+            for name in self._seed_arrays():
+                metadata = json.loads((folder / name / "zarr.json").read_bytes())
+                lengths.add(metadata["shape"][0])
+        return len(lengths) > 1
+
+    def _seed_arrays(self) -> list[str]:
+        folder = self.store_path / self.group
+        return [n for n in SEED_ARRAYS if n != "denoised" or (folder / n).is_dir()]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run's lock, and roll back what a killed process left."""
+        self.require_writable()
+        with locked(self.store_path, f"{self.group}/run"):
+            with storage_errors(self.store_path):
+                self.recover()
+            yield
+
+    def grow(self, seeds: Sequence[int]) -> int:
+        """Add those of `seeds` that the run does not have, in their order.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            Seeds from 0 to 2**32 - 1.
+
+        Returns
+        -------
+        int
+            How many were added.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be written.
+        """
+        with self.locked(), storage_errors(self.store_path):
+            old = self.seeds
+            known = set(old.tolist())
+            new = np.asarray([s for s in checked_seeds(seeds) if s not in known], dtype=np.int64)
+            if len(new) == 0:
+                return 0
+            try:
+                self._lengthen(np.concatenate([old, new]))
+            except BaseException:
+                with contextlib.suppress(OSError, CorruptionError):  # the first error is told
+                    self.recover()
+                raise
+            return len(new)
+
+    def _lengthen(self, seeds: NDArray[np.int64]) -> None:
+        for name in self._seed_arrays():
+            array = self.array(name)
+            if name == "status":  # the last: it is what says how long the run is
+                self.array("seed")[...] = seeds
+            array.resize((len(seeds), *array.shape[1:]))
+
+
+def checked_seeds(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds as a list, refusing what is not a distinct whole number below 2**32.
+
+    Raises
+    ------
+    SpecError
+        A seed is negative, too large, or given twice.
+    """
+    numbers = [int(seed) for seed in seeds]
+    for number in numbers:
+        if not 0 <= number < SEED_LIMIT:
+            raise SpecError(
+                f"{number} was given as a seed.",
+                f"Seeds are whole numbers from 0 to {SEED_LIMIT - 1}: torch's CPU generator uses "
+                "the low 32 bits only.",
+                "Choose seeds in this range.",
+            )
+    if len(set(numbers)) != len(numbers):
+        raise SpecError(
+            "A seed was given twice.", "Every seed is given once.", "Remove the repetition."
+        )
+    return numbers
+
+
+def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequence[int]) -> None:
+    """Create a run's group with all of its arrays, complete or not at all.
+
+    Parameters
+    ----------
+    store_path : Path
+        Folder of the store; the caller holds the run's lock.
+    spec : RunSpec
+        What the run is.
+    table : StepTable
+        Noise levels of the recorded steps.
+    seeds : sequence of int
+        The first seeds.
+    """
+    layout, numbers = RunLayout.of(spec), checked_seeds(seeds)
+    count, steps = len(numbers), len(spec.steps)
+    with staged_group(store_path, f"runs/{spec.path}") as staging:
+        store = staging.store
+        for name in ["sample", "denoised"] if layout.denoised else ["sample"]:
+            create_array(
+                store,
+                name,
+                shape=(count, steps, *spec.sample_shape),
+                dims=("seed", "step", *spec.sample_dims),
+                dtype=spec.stored_dtype,
+                chunks=(layout.chunk, 1, *spec.sample_shape),
+                shards=(*layout.shard, *spec.sample_shape),
+            )
+        for name, dtype in [("digest", "uint64"), ("session", "uint64"), ("status", "uint8")]:
+            create_array(
+                store, name, shape=(count,), dims=("seed",), dtype=dtype, chunks=(layout.unit,)
+            )
+        create_array(
+            store,
+            "noise_probe",
+            shape=(count, PROBE_LENGTH),
+            dims=("seed", "probe"),
+            dtype="float32",
+            chunks=(layout.unit, PROBE_LENGTH),
+        )
+        create_array(
+            store, "seed", shape=(count,), dims=("seed",), dtype="int64", chunks=(SEED_CHUNK,),
+            fill=-1,
+        )[...] = np.asarray(numbers, dtype=np.int64)  # fmt: skip
+        write_array(store, "step", np.asarray(spec.steps, dtype=np.int32), ("step",))
+        for name in ("sigma", "alpha", "timestep"):
+            write_array(store, name, np.asarray(getattr(table, name), np.float64), ("step",))
+        staging.attributes["run"] = {
+            **spec.model_dump(mode="json"),
+            "fingerprint": spec.fingerprint,
+        }
+
+
+def check_identity(stored: RunSpec, asked: RunSpec) -> None:
+    """Compare what a run's name stands for in the store with what is asked to be written.
+
+    Raises
+    ------
+    IdentityError
+        They differ; both values of the first difference are shown.
+    """
+    if stored.fingerprint == asked.fingerprint:
+        return
+    difference = first_difference(to_jsonable(stored.identity()), to_jsonable(asked.identity()))
+    raise IdentityError(
+        f"The run {stored.path} in the store differs from the one asked for: {difference}.",
+        "A run name stands for one model, sampler and condition.",
+        "Give the model or the sampler another name in the study, or write into another store.",
+    )
+
+
+def first_difference(stored: Any, asked: Any, where: str = "") -> str:  # noqa: ANN401
+    """Describe the first difference between two JSON values, both values side by side."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        for key in sorted(stored.keys() | asked.keys()):
+            if stored.get(key) != asked.get(key) or (key in stored) != (key in asked):
+                path = f"{where}.{key}" if where else key
+                return first_difference(stored.get(key), asked.get(key), path)
+    return f"{where} is {stored!r} in the store and {asked!r} in what was asked for"
+
+
+def seeds_text(seeds: Sequence[int] | NDArray[np.int64]) -> str:
+    """Write seeds for a message, shortened."""
+    return shorten(format_ranges(sorted(int(seed) for seed in seeds)), 80)

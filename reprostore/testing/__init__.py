@@ -1,0 +1,1 @@
+"""Public fakes: models whose behavior is known in closed form, and small checkpoints."""
