@@ -31,6 +31,7 @@ class BackgroundWriter:
         self._closing = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reprostore-writer", daemon=True)
 
     def __enter__(self) -> Self:
@@ -50,6 +51,13 @@ class BackgroundWriter:
                 self._drop()
             self._closing = True
             self._changed.notify_all()
+        try:
+            self._ended.wait()  # an interrupted `join` takes the thread for ended
+        except BaseException:  # interrupted: the job that runs is finished, the others are not
+            with self._changed:
+                self._drop()
+            self._ended.wait()
+            raise
         self._thread.join()
         if self._error is not None and error is None:
             raise self._error
@@ -81,6 +89,12 @@ class BackgroundWriter:
         self._bytes = 0
 
     def _work(self) -> None:
+        try:
+            self._run_jobs()
+        finally:
+            self._ended.set()
+
+    def _run_jobs(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._jobs) or self._closing)

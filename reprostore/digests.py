@@ -75,18 +75,19 @@ def folder_digest(folder: Path) -> str:
     """
     folder = folder.resolve()
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stats = [(path.relative_to(folder).as_posix(), *_identity(path)) for path in files]
-    state = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+    names = [path.relative_to(folder).as_posix() for path in files]
+    stats = [_identity(path) for path in files]
+    state = hashlib.sha256(json.dumps([names, stats]).encode()).hexdigest()
     key = f"{folder}/ {state}"  # a name that no file has
     cache = _read_cache()
     if key in cache:
         return str(cache[key][3])
     whole = hashlib.sha256()
-    for path, (name, size, *_) in zip(files, stats, strict=True):
+    for path, name, (size, *_) in zip(files, names, stats, strict=True):
         whole.update(json.dumps([name, size]).encode())
         with path.open("rb") as file:
             whole.update(hashlib.file_digest(file, "sha256").digest())
-    newest = max((stat[2] for stat in stats), default=0)
+    newest = max((stat[1] for stat in stats), default=0)
     if time.time_ns() - newest > _RACY_NS:
         _write_cache(cache, key, [len(files), newest, 0, whole.hexdigest()])
     return whole.hexdigest()

@@ -16,6 +16,9 @@ from reprostore.store.run import WRITTEN
 COMPARED = ("batch_size", "device", "threads", "tf32", "versions")
 """The parts of an execution that can change the last bits of a sample."""
 
+REPRODUCED = "reproduced"
+"""False in a session that computed written samples again, beside new ones, and got other bits."""
+
 _PACKAGES = ("torch", "diffusers", "numpy")
 
 
@@ -46,11 +49,14 @@ def current_execution(device: str, threads: int, batch_size: int, *, tf32: bool)
 
 
 def run_sessions(store: SampleStore, run: Run) -> list[dict[str, Any]]:
-    """Return what the sessions that wrote a run recorded, oldest first."""
+    """Return what the sessions that wrote a run recorded, oldest first.
+
+    Sessions that were started in the same second come in the order of their first slots.
+    """
     numbers = read_whole(run.array("session"))
     status = run.status
-    numbers = np.unique(numbers[: len(status)][status == WRITTEN])
-    sessions = [store.session(int(number)) for number in numbers]
+    numbers, first = np.unique(numbers[: len(status)][status == WRITTEN], return_index=True)
+    sessions = [store.session(int(number)) for number in numbers[np.argsort(first)]]
     return sorted(sessions, key=lambda session: str(session["started"]))
 
 
@@ -58,25 +64,29 @@ def drift(store: SampleStore, run: Run) -> dict[str, list[Any]]:
     """Return the parts of the execution in which a run's sessions differ, with their values.
 
     Results made from a run whose parts were computed differently say so; an empty dictionary
-    means that all sessions agree.
+    means that all sessions agree. ``reproduced`` is among the keys where samples came out with
+    other bits although nothing that is recorded differs, as on another processor.
     """
-    values: dict[str, list[Any]] = {key: [] for key in COMPARED}
+    values: dict[str, list[Any]] = {key: [] for key in (*COMPARED, REPRODUCED)}
     for session in run_sessions(store, run):
         for key, seen in values.items():
-            if session.get(key) not in seen:
-                seen.append(session.get(key))
+            value = session.get(key, True if key == REPRODUCED else None)
+            if value not in seen:
+                seen.append(value)
     return {key: seen for key, seen in values.items() if len(seen) > 1}
 
 
 def check_execution(store: SampleStore, run: Run, execution: Mapping[str, Any]) -> None:
-    """Compare this process with the sessions that wrote a run.
+    """Compare this process with the sessions that wrote a run, and with its batch size.
 
     Raises
     ------
     DriftError
         A part that can change bits differs; both values are shown.
     """
-    for session in run_sessions(store, run):
+    # A run that was begun, and killed before its first unit, has a batch size but no session.
+    begun = {key: execution[key] for key in COMPARED} | {"batch_size": run.spec.batch_size}
+    for session in [*run_sessions(store, run), begun]:
         for key in COMPARED:
             if session.get(key) != execution[key]:
                 raise DriftError(

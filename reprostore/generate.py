@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +13,24 @@ import torch
 from numpy.typing import NDArray
 
 from reprostore.background import BackgroundWriter
-from reprostore.errors import SpecError
-from reprostore.execution import check_execution, current_execution
+from reprostore.errors import DriftError, ModelError, SpecError
+from reprostore.execution import REPRODUCED, check_execution, current_execution
 from reprostore.images import to_uint8
 from reprostore.models import load_model, weight_digests
 from reprostore.models.base import Model
 from reprostore.noise import initial_noise, noise_probe, sample_generators
 from reprostore.pending import RunRequest
 from reprostore.samplers import Sampler, build_sampler, canonical_scheduler
+from reprostore.samplers.base import State
 from reprostore.specs import ModelSpec, RunSpec
 from reprostore.store import Run, SampleStore, StepTable, Unit
 from reprostore.store.locks import try_lock
-from reprostore.store.run import WRITTEN
+from reprostore.store.run import WRITTEN, seeds_text
 from reprostore.store.units import UnitWriter
 
 Progress = Callable[[str, int, int], None]
-"""Called with the run's path, its finished samples and all of them, after every batch."""
+"""Called after every batch with the run's path, and how many of its samples that were asked for
+are finished, and how many there are."""
 
 POLL_SECONDS = 0.5
 
@@ -216,21 +218,29 @@ class _Session:
         self._number: int | None = None
 
     def fill(self, spec: RunSpec, sampler: Sampler, model: Model, seeds: Sequence[int]) -> int:
-        """Generate a run's missing units; return how many samples were written."""
+        """Generate what is missing of a run's seeds; return how many samples were written."""
         table = StepTable(sampler.sigma, sampler.alpha, sampler.timestep)
         run = self._existing(spec)
         if run is not None and not self._settings.accept_drift:
             check_execution(self._store, run, self._execution)
         run = self._store.add_run(spec, table, seeds)
-        mine: dict[tuple[int, int], int] = {}
-        with BackgroundWriter() as writer:
-            while missing := [u for u in run.missing_units() if (u.index, u.stop) not in mine]:
+        tally = _Tally(run, seeds, self._progress)
+        mine: dict[int, int] = {}
+        # The locks are freed last, when the writer has ended: also after an error, whose
+        # traceback would keep a forgotten lock alive.
+        with ExitStack() as locks, BackgroundWriter() as writer:
+            while missing := [unit for unit in tally.missing_units() if unit.index not in mine]:
                 claimed = len(mine)
                 for unit in missing:
-                    with _claimed(run, unit, writer) as count:
-                        if count:
-                            mine[unit.index, unit.stop] = count
-                            self._generate_unit(run, unit, sampler, model, writer)
+                    lock = try_lock(run.store_path, f"{run.group}/unit-{unit.index}")
+                    if lock is None:  # another process writes this unit
+                        continue
+                    locks.callback(lock.release)
+                    count = int((run.status[unit.start : unit.stop] != WRITTEN).sum())
+                    if count:
+                        mine[unit.index] = count
+                        self._generate_unit(run, unit, sampler, model, writer, tally)
+                    writer.submit(lock.release)
                 if len(mine) == claimed:  # other processes hold what is left
                     time.sleep(POLL_SECONDS)
         return sum(mine.values())
@@ -244,14 +254,18 @@ class _Session:
         return self._store.run(spec.path) if exists else None
 
     def _generate_unit(
-        self, run: Run, unit: Unit, sampler: Sampler, model: Model, writer: BackgroundWriter
+        self,
+        run: Run,
+        unit: Unit,
+        sampler: Sampler,
+        model: Model,
+        writer: BackgroundWriter,
+        tally: "_Tally",
     ) -> None:
         if self._number is None:
             self._number = self._store.start_session(self._execution)
-        unit_writer = UnitWriter(run, unit, self._number, accept_drift=self._settings.accept_drift)
+        unit_writer = UnitWriter(run, unit, self._number)
         batch_size = int(self._execution["batch_size"])
-        status = run.status
-        done = int((status == WRITTEN).sum())
         for slots in unit_writer.batches(batch_size):
             seeds = unit_writer.seeds[slots.start - unit.start : slots.stop - unit.start]
             probe, states = sampled_batch(sampler, model, seeds, batch_size, run.spec.stored_dtype)
@@ -259,9 +273,53 @@ class _Session:
             for row, (sample, denoised) in enumerate(states):
                 nbytes = sample.nbytes + (0 if denoised is None else denoised.nbytes)
                 writer.submit(_Put(unit_writer, slots, row, sample, denoised), nbytes)
-            done += int((status[slots.start : slots.stop] != WRITTEN).sum())
-            self._progress(run.path, done, len(status))
-        writer.submit(unit_writer.finish)
+            tally.add(slots)
+        writer.submit(lambda: self._finish(unit_writer))
+
+    def _finish(self, unit_writer: UnitWriter) -> None:
+        """Finish a unit; that written samples came out with other bits is another session."""
+        try:
+            unit_writer.finish()
+        except DriftError:
+            if not self._settings.accept_drift:
+                raise
+            execution = self._execution | {REPRODUCED: False}
+            unit_writer.session = self._store.start_session(execution)
+            unit_writer.accept_drift = True
+            unit_writer.finish()
+
+
+class _Tally:
+    """Which of a run's seeds that were asked for are written, or on their way to the writer."""
+
+    def __init__(self, run: Run, seeds: Sequence[int], progress: Progress) -> None:
+        self._run = run
+        self._progress = progress
+        stored = run.seeds
+        self._asked = np.isin(stored, np.asarray(seeds))
+        self._done = np.zeros(len(stored), dtype=np.bool_)
+        self._reported: int | None = None
+
+    def missing_units(self) -> list[Unit]:
+        """Return the units in which a seed that was asked for is not written."""
+        status = self._run.status[: len(self._done)]  # another process may have added seeds
+        self._done |= status == WRITTEN
+        if self._reported is not None:
+            self._report()
+        slots = np.flatnonzero(self._asked & (status != WRITTEN))
+        missing = set((slots // self._run.unit_length).tolist())
+        return [unit for unit in self._run.units() if unit.index in missing]
+
+    def add(self, slots: range) -> None:
+        """Count a batch that was computed."""
+        self._done[slots.start : slots.stop] = True
+        self._report()
+
+    def _report(self) -> None:
+        done = int((self._done & self._asked).sum())
+        if done != self._reported:
+            self._reported = done
+            self._progress(self._run.path, done, int(self._asked.sum()))
 
 
 @dataclass(frozen=True)
@@ -276,27 +334,6 @@ class _Put:
 
     def __call__(self) -> None:
         self.unit_writer.put(self.slots, self.row, self.sample, self.denoised)
-
-
-@contextmanager
-def _claimed(run: Run, unit: Unit, writer: BackgroundWriter) -> Iterator[int]:
-    """Claim a unit unless another process has it; free it when it is written.
-
-    Yields
-    ------
-    int
-        How many of its samples are missing; 0 when there is nothing to do.
-    """
-    lock = try_lock(run.store_path, f"{run.group}/unit-{unit.index}")
-    if lock is None:
-        yield 0
-        return
-    try:
-        yield int((run.status[unit.start : unit.stop] != WRITTEN).sum())
-    except BaseException:
-        lock.release()
-        raise
-    writer.submit(lock.release)
 
 
 def sampled_batch(
@@ -326,7 +363,9 @@ def sampled_batch(
     probe : ndarray
         (n, 8) float32, the first values of the noise.
     states : iterator
-        For each recorded step, sample and denoised, (n, *sample_shape) in the stored dtype.
+        For each recorded step, sample and denoised, (n, *sample_shape) in the stored dtype. It
+        raises ModelError where a sample that is to be rounded to uint8 is not finite; in the
+        other dtypes such values pass.
     """
     padded = [*seeds.tolist(), *[int(seeds[-1])] * (batch_size - len(seeds))]
     generators = sample_generators(padded)
@@ -334,6 +373,8 @@ def sampled_batch(
 
     def states() -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
         for state in sampler.sample(noise, generators):
+            if stored_dtype == "uint8":
+                _require_finite(state, seeds)
             sample = _stored(state.sample[: len(seeds)], stored_dtype)
             denoised = None
             if state.denoised is not None:
@@ -341,6 +382,17 @@ def sampled_batch(
             yield sample, denoised
 
     return noise_probe(noise)[: len(seeds)], states()
+
+
+def _require_finite(state: State, seeds: NDArray[np.int64]) -> None:
+    fine = torch.isfinite(state.sample[: len(seeds)]).flatten(1).all(dim=1).cpu().numpy()
+    if not fine.all():
+        raise ModelError(
+            f"The model gave samples that are not finite for the seeds {seeds_text(seeds[~fine])} "
+            f"after step {state.step}.",
+            "Images that are stored as uint8 are finite numbers.",
+            "Check the checkpoint and the noise schedule.",
+        )
 
 
 def _stored(state: torch.Tensor, dtype: str) -> NDArray[Any]:

@@ -11,14 +11,15 @@ from reprostore.datasets.arrays import split_key
 from reprostore.datasets.sources import open_source
 from reprostore.digests import file_digest, folder_digest
 from reprostore.errors import CorruptionError, DatasetError, IdentityError, MissingDataError
-from reprostore.layout import CHUNK_BYTES, MIB, nearest_divisor
-from reprostore.seeds import parse_ranges
+from reprostore.layout import CHUNK_BYTES, MIB
+from reprostore.seeds import check_ranges, parse_ranges, shorten
 from reprostore.specs import DatasetSpec, Subset, fingerprint
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
 from reprostore.store.groups import staged_group
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
+from reprostore.store.present import require_files
 from reprostore.store.run import first_difference
 
 SHARD_BYTES = 64 * MIB
@@ -74,7 +75,13 @@ class StoredDataset:
         """Labels, (train_index,), where the source has them."""
         if not (self.store.path / self.group / "label").is_dir():
             return None
-        return read_whole(open_array(self.store.zarr_store, f"{self.group}/label"))
+        array = open_array(self.store.zarr_store, f"{self.group}/label")
+        require_files(self.store.path, array, self._action)
+        return read_whole(array)
+
+    @property
+    def _action(self) -> str:
+        return f"Delete {self.store.path / self.group}; it is read in again from its source."
 
     def index(self, ranges: str) -> NDArray[np.int64]:
         """Return the `train_index` numbers of ranges such as "0-63,99", or of "all".
@@ -86,23 +93,43 @@ class StoredDataset:
         """
         if ranges == "all":
             return np.arange(len(self), dtype=np.int64)
-        numbers = np.asarray(parse_ranges(ranges, "index"), dtype=np.int64)
-        if numbers.max() >= len(self):
+        last = max(part.stop for part in check_ranges(ranges, "index")) - 1
+        if last >= len(self):
             raise DatasetError(
-                f"The index {ranges!r} of the dataset {self.name!r} names item {numbers.max()}.",
+                f"The index {shorten(ranges)!r} of the dataset {self.name!r} names item {last}.",
                 f"The dataset has {len(self)} items, 0 to {len(self) - 1}.",
                 "Correct the index in the study.",
             )
-        return numbers
+        return np.asarray(parse_ranges(ranges, "index"), dtype=np.int64)
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
         """Read items, uint8 in 0 to 255 or float32 in [-1, 1].
 
+        Parameters
+        ----------
+        rows : ndarray of int64 or slice
+            Their `train_index` numbers, in any order.
+
+        Returns
+        -------
+        ndarray, shape (item, channel, y, x)
+            In the order of `rows`.
+
         Raises
         ------
+        DatasetError
+            There is no such item.
         CorruptionError
-            A chunk is damaged.
+            A chunk is damaged or absent.
         """
+        first, last = _extent(rows, len(self))
+        if first < 0 or last > len(self):
+            raise DatasetError(
+                f"Items {first} to {last - 1} of the dataset {self.name!r} were asked for.",
+                f"The dataset has {len(self)} items, 0 to {len(self) - 1}.",
+                "Ask for items that it has.",
+            )
+        require_files(self.store.path, self.items, self._action, slice(first, last))
         try:
             if isinstance(rows, slice):
                 return np.asarray(self.items[rows])
@@ -111,8 +138,15 @@ class StoredDataset:
             raise CorruptionError(
                 f"The dataset {self.name!r} in the store is damaged ({error}).",
                 "Every chunk agrees with its checksum.",
-                f"Delete {self.store.path / self.group}; it is read in again from its source.",
+                self._action,
             ) from error
+
+
+def _extent(rows: NDArray[np.int64] | slice, length: int) -> tuple[int, int]:
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(length)
+        return start, max(start, stop)
+    return (int(rows.min()), int(rows.max()) + 1) if rows.size else (0, 0)
 
 
 def ingest(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> StoredDataset:
@@ -180,20 +214,33 @@ def source_digest(spec: DatasetSpec, base: Path) -> str | None:
     Returns
     -------
     str or None
-        Of the contents of files, and of names and contents in folders; None for packaged
-        datasets and where there is nothing at this path.
+        Of the contents of files, and of names and contents in folders, with those of the labels;
+        None for packaged datasets and where there is nothing at this path.
     """
-    path = base / split_key(spec.source)[0]
+    digests = [_path_digest(text, base) for text in (spec.source, spec.labels) if text is not None]
+    known = [digest for digest in digests if digest is not None]
+    if len(known) < len(digests):
+        return None
+    return known[0] if len(known) == 1 else fingerprint(known)
+
+
+def _path_digest(source: str, base: Path) -> str | None:
+    file, key = split_key(source)
+    path = base / Path(file).expanduser()
     if path.is_file():
         return file_digest(path)
-    return folder_digest(path) if path.is_dir() else None
+    # Of a Zarr store, only the array: runs may be added beside it.
+    inside = path / key if key is not None and (path / key).is_dir() else path
+    return folder_digest(inside) if inside.is_dir() else None
 
 
 def _write(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> None:
     source = open_source(name, spec, base)
     item_bytes = int(np.prod(source.item_shape)) * source.dtype.itemsize
-    shard = min(source.length, max(1, SHARD_BYTES // item_bytes))
-    chunk = nearest_divisor(shard, CHUNK_BYTES / item_bytes)
+    chunk = min(source.length, max(1, CHUNK_BYTES // item_bytes))
+    shard = chunk * min(-(-source.length // chunk), max(1, SHARD_BYTES // (chunk * item_bytes)))
+    # Before the items are read: what changes in the meantime is then noticed.
+    digest = source_digest(spec, base)
     hasher = hashlib.blake2b(digest_size=16)
     with staged_group(store.path, f"datasets/{name}") as staging:
         array = create_array(
@@ -217,7 +264,7 @@ def _write(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> None
         staging.attributes["dataset"] = {
             **spec.model_dump(mode="json"),
             "provenance": source.provenance,
-            "source_digest": source_digest(spec, base),
+            "source_digest": digest,
             "fingerprint": fingerprint(
                 {
                     "shape": array.shape,

@@ -86,7 +86,7 @@ class RunLayout:
 
     @cached_property
     def shard(self) -> tuple[int, int]:
-        """Seeds and steps in one shard file of `sample` or `denoised`."""
+        """Seeds and steps in one shard file of `sample`."""
         if self.unit * self.steps * self.sample_bytes <= SHARD_BYTES:
             return self.unit, self.steps
         fitting = SHARD_BYTES // (self.batch_size * self.sample_bytes)
@@ -95,6 +95,15 @@ class RunLayout:
         limit = max(1, SHARD_BYTES // self.sample_bytes)
         divisors = [d for d in range(1, self.batch_size + 1) if self.batch_size % d == 0]
         return max(d for d in divisors if d <= limit), 1
+
+    @property
+    def denoised_shard(self) -> tuple[int, int]:
+        """Seeds and steps in one shard file of `denoised`: half as many steps as in `sample`.
+
+        While one array's shard is compressed, the writer holds what it has of the other one's:
+        with equal shards both would be full at once, and take more than four shards of memory.
+        """
+        return self.shard[0], math.ceil(self.shard[1] / 2)
 
     @cached_property
     def chunk(self) -> int:
@@ -107,13 +116,15 @@ class RunLayout:
 
     def files(self, seeds: int) -> int:
         """Return the number of files that a complete run of so many seeds has."""
-        data_arrays = 2 if self.denoised else 1
-        shards = math.ceil(seeds / self.shard[0]) * math.ceil(self.steps / self.shard[1])
+        data_arrays = [self.shard, self.denoised_shard] if self.denoised else [self.shard]
+        shards = sum(
+            math.ceil(seeds / shard[0]) * math.ceil(self.steps / shard[1]) for shard in data_arrays
+        )
         per_unit_arrays = 4  # digest, session, noise_probe, status
         whole_arrays = 5  # seed, step, sigma, alpha, timestep: one chunk each
-        metadata = data_arrays + per_unit_arrays + whole_arrays + 1  # and the group's own
+        metadata = len(data_arrays) + per_unit_arrays + whole_arrays + 1  # and the group's own
         return (
-            data_arrays * shards
+            shards
             + per_unit_arrays * self.units(seeds)
             + math.ceil(seeds / SEED_CHUNK)
             + whole_arrays

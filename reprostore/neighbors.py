@@ -1,5 +1,6 @@
 """Nearest training items of samples and of held-out items, searched once and kept in the store."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,7 @@ from reprostore.ingest import StoredDataset, subset_text
 from reprostore.search import knn
 from reprostore.specs import Subset, fingerprint
 from reprostore.store import Run, SampleStore
-from reprostore.store.arrays import read_whole
-from reprostore.store.labelled import read_attributes, read_labelled, write_labelled
+from reprostore.store.labelled import read_cached, write_labelled
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def run_neighbors(
             "Name the dataset that this model was trained on, in the size it was trained on.",
         )
     slots, seeds = run.written()
-    digests = read_whole(run.array("digest"))[slots]
+    digests = run.recorded("digest")[slots]
     subset = Subset(dataset=dataset.name, index=index)
     corpus = subset_text(subset)
     target = f"neighbors/{encoder.name}/{corpus}/runs/{run.path}"
@@ -94,8 +94,8 @@ def run_neighbors(
     def vectors() -> NDArray[np.float32]:
         return embed_run(store, encoder, run, progress=options.progress).read(slots)
 
-    found = _cached(store, encoder, dataset, index, target, origin, vectors, options)
-    return found.assign_coords(seed=seeds)
+    coords = {"seed": ("seed", seeds)}
+    return _cached(store, encoder, dataset, index, target, origin, vectors, coords, options)
 
 
 def item_neighbors(
@@ -151,8 +151,8 @@ def item_neighbors(
             gathered[part] = stored[first : last + 1][rows[part] - first]
         return gathered
 
-    found = _cached(store, encoder, dataset, index, target, origin, vectors, options)
-    return found.assign_coords(item=("seed", rows))
+    coords = {"item": ("seed", rows)}
+    return _cached(store, encoder, dataset, index, target, origin, vectors, coords, options)
 
 
 def _cached(
@@ -162,7 +162,8 @@ def _cached(
     index: str,
     target: str,
     origin: dict[str, Any],
-    vectors: Any,  # noqa: ANN401  # a function that reads the query vectors
+    vectors: Callable[[], NDArray[np.float32]],
+    coords: dict[str, tuple[str, NDArray[np.int64]]],
     options: SearchOptions,
 ) -> xr.Dataset:
     rows = dataset.index(index)
@@ -172,11 +173,9 @@ def _cached(
         "encoder": encoder.fingerprint,
         "corpus": fingerprint([dataset.fingerprint, rows.tolist()]),
     }
-    attributes = read_attributes(store.path, target)
-    if attributes is not None and attributes.get("made_from") == made_from:
-        stored = read_labelled(store.path, target)
-        if stored.sizes["neighbor"] >= k:
-            return stored.isel(neighbor=slice(k))
+    stored = read_cached(store.path, target, "made_from", made_from)
+    if stored is not None and stored.sizes["neighbor"] >= k:
+        return stored.isel(neighbor=slice(k))
     queries = vectors()
     corpus = embed_dataset(store, encoder, dataset, options.progress)
     found = knn(queries, corpus, k, encoder.metric, options.engine, index=rows)
@@ -186,6 +185,7 @@ def _cached(
             name: (("seed", "neighbor"), found.values),
             "train_index": (("seed", "neighbor"), found.index),
         },
+        coords=coords,
         attrs={"made_from": made_from, "metric": encoder.metric},
     )
     if not store.read_only:

@@ -1,19 +1,47 @@
 """What the command line does with a study: plan it, generate it, and say how far it is."""
 
+import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reprostore.errors import SpecError
+from reprostore.errors import DependencyError, SpecError, StorageError
 from reprostore.layout import RunLayout
 from reprostore.pending import RunRequest, missing_seeds
 from reprostore.seeds import parse_ranges
-from reprostore.specs import ConditionSpec
+from reprostore.specs import ConditionSpec, RunSpec
 from reprostore.store import SampleStore, create_store, open_store
-from reprostore.store.run import WRITTEN
-from reprostore.study import LoadedStudy
+from reprostore.study import LoadedStudy, derived_study
 
 Progress = Callable[[str, int, int], None]
+
+
+def overridden(
+    loaded: LoadedStudy,
+    *,
+    seeds: str | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+) -> LoadedStudy:
+    """Return a study with some values replaced by options; None keeps the study's.
+
+    Raises
+    ------
+    SpecError
+        An option is not valid.
+    """
+    study = loaded.study
+    options = derived_study(
+        store=study.store,
+        models=(),
+        samplers=(),
+        seeds=study.seeds if seeds is None else seeds,
+        batch_size=study.batch_size if batch_size is None else batch_size,
+        dtype=study.dtype if dtype is None else dtype,
+    ).study
+    replaced = {key: getattr(options, key) for key in ("seeds", "batch_size", "dtype")}
+    return dataclasses.replace(loaded, study=study.model_copy(update=replaced))
 
 
 def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
@@ -57,7 +85,9 @@ def seeds_of(loaded: LoadedStudy) -> list[int]:
         raise SpecError(
             "The study names no seeds.",
             "Samples are generated for seeds.",
-            'Write, for example, seeds = "0-999".',
+            "Give them, for example, as --seeds 0-999."
+            if loaded.path is None
+            else 'Write, for example, seeds = "0-999" at the top of the study.',
         )
     return parse_ranges(loaded.study.seeds)
 
@@ -68,6 +98,22 @@ def study_store(loaded: LoadedStudy) -> SampleStore:
     return create_store(
         loaded.store_path, title=study.title, license=study.license, creators=study.creators
     )
+
+
+def store_for_analysis(path: Path) -> tuple[SampleStore, StorageError | None]:
+    """Open a store for writing if that is possible, else for reading.
+
+    Returns
+    -------
+    store : SampleStore
+        The store.
+    refusal : StorageError or None
+        Why it cannot be written. It matters only when something has to be.
+    """
+    try:
+        return open_store(path, mode="r+"), None
+    except StorageError as error:
+        return open_store(path), error
 
 
 def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
@@ -84,19 +130,23 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
     ReprostoreError
         A model or sampler cannot be used, or a run in the store is something else.
     """
-    from reprostore.generate import Settings, prepare
+    _require_torch()
+    from reprostore.generate import prepare
     from reprostore.models import load_model
 
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None
+    specs: dict[str, RunSpec] = {}
+    for name in dict.fromkeys(request.model for request in requests):
+        own = [request for request in requests if request.model == name]
+        model = load_model(own[0].model_spec, loaded.base, "cpu", study.dtype)
+        for request in own:
+            specs[request.path], _ = prepare(
+                request, model, loaded.base, batch_size=study.batch_size, dtype=study.dtype
+            )
     rows = []
-    Settings().resolved_device()
     for request in requests:
-        model = load_model(request.model_spec, loaded.base, "cpu", study.dtype)
-        spec, _ = prepare(
-            request, model, loaded.base, batch_size=study.batch_size, dtype=study.dtype
-        )
-        layout = RunLayout.of(spec)
+        layout = RunLayout.of(specs[request.path])
         missing = len(seeds)
         if store is not None:
             missing = missing_seeds(store, request, seeds, loaded.base, study.dtype)
@@ -154,6 +204,7 @@ def generate_study(
     written: dict[str, int] = {}
     pending = [request for request in requests if missing[request.path]]
     if pending:
+        _require_torch()
         from reprostore.generate import Settings, generate
 
         written = generate(
@@ -172,28 +223,12 @@ def generate_study(
     ]
 
 
-def store_status(path: Path) -> list[dict[str, Any]]:
-    """Say what a store holds, run by run.
-
-    Returns
-    -------
-    list of dict
-        `run`, `written` and `seeds`, `steps` (recorded), `shape`, `dtype`, `bytes` of a complete
-        run (uncompressed), and `fingerprint`.
-    """
-    rows = []
-    for run in open_store(path).runs():
-        status, spec = run.status, run.spec
-        rows.append(
-            {
-                "run": run.path,
-                "written": int((status == WRITTEN).sum()),
-                "seeds": len(status),
-                "steps": len(spec.steps),
-                "shape": list(spec.sample_shape),
-                "dtype": spec.stored_dtype,
-                "bytes": RunLayout.of(spec).nbytes(len(status)),
-                "fingerprint": spec.fingerprint,
-            }
+def _require_torch() -> None:
+    """Say which extra is needed, instead of failing at an import."""
+    missing = [name for name in ("torch", "diffusers") if find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed.",
+            "Models are loaded and sampled with torch and diffusers.",
+            "Run: pip install 'reprostore[generate]'",
         )
-    return rows

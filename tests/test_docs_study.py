@@ -17,6 +17,7 @@ from reprostore.specs import (
     Subset,
 )
 from reprostore.study import Study, derived_study, load_study
+from reprostore_analyses.registry import ANALYSES, options_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "study.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.+)\n((?:(?!^##).*\n)*)", PAGE, flags=re.MULTILINE))
@@ -29,7 +30,7 @@ SPECS = {
     "`[samplers.NAME]`": SamplerSpec,
     "`[conditions.NAME]`": ConditionSpec,
     "`[encoders.NAME]`": EncoderSpec,
-}
+} | {f"`{name}`": analysis.options for name, analysis in ANALYSES.items()}
 
 
 def _rows(section):
@@ -64,8 +65,12 @@ def test_sections_of_a_study_have_a_heading_each():
 )
 def test_every_key_is_used_in_an_example(section, key):
     near = {"Top of the file": PAGE, "`trained_on`": SECTIONS["`[models.NAME]`"]}
-    place = near.get(section, SECTIONS.get(section))
+    place = near.get(section, SECTIONS[section])
+    if section.strip("`") in ANALYSES:
+        place = SECTIONS["`[analyses.NAME]`"]
     example = "\n".join(re.findall(r"^```toml\n(.*?)^```", place, re.MULTILINE | re.DOTALL))
+    if section.strip("`") in ANALYSES:
+        (example,) = re.findall(rf"\[analyses\.{section.strip('`')}\]\n((?:.+\n)*)", example)
     assert re.search(rf"(^|[{{,] ?){key} = |\[{key}\.|\.{key}\]", example, flags=re.MULTILINE)
 
 
@@ -73,7 +78,9 @@ def test_every_key_is_used_in_an_example(section, key):
 def test_examples_load(example, tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(example if "store =" in example else f'store = "s.zarr"\n{example}')
-    load_study(path)
+    loaded = load_study(path)
+    for name, options in loaded.study.analyses.items():
+        options_of(ANALYSES[name], options, loaded)
 
 
 def test_short_names_of_schedulers_are_those_of_the_tested_table():

@@ -262,3 +262,15 @@ def test_half_precision_keeps_the_state_in_float32(folder, tiny, dtype):
             scale = 1 + float(other.sample.abs().max())
             torch.testing.assert_close(state.sample, other.sample, rtol=0, atol=0.05 * scale)
         assert torch.equal(states[0].sample, exact[0].sample)
+
+
+def test_rounded_timesteps_that_coincide_are_steps_of_their_own():
+    config = {**DDPM_CONFIG, "beta_schedule": "squaredcos_cap_v2"}
+    model = gaussian_denoiser(MEAN, VARIANCE, config)
+    options = {"use_karras_sigmas": True}
+    sampler, _, states = run("unipc", model, steps=200, options=options)
+    assert sampler.timestep[0] == sampler.timestep[1]
+    assert sampler.sigma[0] > sampler.sigma[1]
+    middle = states[100].sample / sampler.alpha[100]
+    exact = gaussian_flow(middle, float(sampler.sigma[100]), 0.0, MEAN, VARIANCE)
+    torch.testing.assert_close(states[-1].sample, exact, rtol=0, atol=0.005)

@@ -119,7 +119,7 @@ def test_reduced_precision_products_are_off_during_a_search_only(monkeypatch):
         seen.append(matmul.fp32_precision)
         raise MemoryError
 
-    monkeypatch.setattr(torch, "mm", failing)
+    monkeypatch.setattr(torch, "addmm", failing)
     before = matmul.fp32_precision
     try:
         matmul.fp32_precision = "tf32"

@@ -5,13 +5,14 @@ import math
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from reprostore.search import faiss_engine, torch_engine
+from reprostore.search.bounds import farthest, rounding_bound
 from reprostore.search.kernel import (
     ordered_sum,
     pair_distances,
     prepared,
-    rounding_bound,
     squared_norms,
 )
 
@@ -66,13 +67,25 @@ def test_cosine_is_one_for_a_vector_itself_and_ties_for_its_multiples():
     assert cosine[0] == pytest.approx(2 / math.sqrt(3 * 62), rel=1e-15)
 
 
+def test_cosine_never_leaves_its_range():
+    rng = np.random.default_rng(0)
+    query = rng.standard_normal((1, 300))
+    rows = np.concatenate([query * rng.standard_normal((5000, 1)), query])
+    every = np.arange(len(rows))
+    cosine = pair_distances(query, squared_norms(query), 0 * every, rows, every, "cosine")
+    assert (np.abs(cosine) <= 1).all()
+    assert cosine[-1] == -1
+
+
 @pytest.mark.parametrize("candidates", [faiss_engine.cpu_candidates, torch_engine.candidates])
 @pytest.mark.parametrize("metric", ["cosine", "squared_l2"])
-@pytest.mark.parametrize("dimension", [2, 4, 100, 3000])
-def test_the_bound_covers_the_error_of_every_score(candidates, metric, dimension):
+@pytest.mark.parametrize(("dimension", "exponent"), [(2, 0), (4, -70), (100, 0), (3000, 0)])
+def test_the_bound_covers_the_error_of_every_score(candidates, metric, dimension, exponent):
+    """Squares of 2**-70 are subnormal in float32."""
     rng = np.random.default_rng(dimension)
     rows = (rng.standard_normal((60, dimension)) * rng.lognormal(0, 2, (60, 1))).astype(np.float32)
     queries = rows[:25] + rng.standard_normal((25, dimension)).astype(np.float32) * 1e-4
+    rows, queries = np.ldexp(rows, exponent), np.ldexp(queries, exponent)
     norms, center = squared_norms(queries), rows.mean(axis=0, dtype=np.float64)
     left = prepared(queries, norms, center, metric, np.float32)
     right = prepared(rows, squared_norms(rows), center, metric, np.float32)
@@ -84,8 +97,22 @@ def test_the_bound_covers_the_error_of_every_score(candidates, metric, dimension
     error = np.abs(scores.ravel() - exact)
     assert (error <= bound).all()
     assert error.max() > 0
+    limit = farthest(metric, dimension, centered, scores.ravel().astype(np.float64))
+    assert (exact <= limit).all()
     scale = 1 if metric == "cosine" else (2 * np.sqrt(centered) + np.sqrt(exact)) ** 2
-    assert (bound <= 1.01 * (dimension + 32) * 2.0**-24 * scale).all()
+    if exponent == 0:
+        assert (bound <= 1.01 * (dimension + 32) * 2.0**-24 * scale).all()
+        assert (limit <= exact + 4 * (dimension + 32) * 2.0**-24 * scale).all()
+
+
+def test_torch_finds_the_lowest_scores_whatever_overflows():
+    scores = np.random.default_rng(0).standard_normal((6, 500)).astype(np.float32)
+    scores[0, ::7] = np.nan
+    scores[1, ::7] = np.inf
+    for given in (scores, scores[1:]):  # with and without NaN
+        values, columns = torch_engine._lowest(torch.from_numpy(given), 10)
+        assert values.numpy().tolist() == np.sort(given, axis=1)[:, :10].tolist()
+        assert np.take_along_axis(given, columns.numpy(), axis=1).tolist() == values.tolist()
 
 
 def test_the_bound_is_infinite_where_float32_overflows():

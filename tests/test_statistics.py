@@ -113,8 +113,8 @@ def test_simultaneous_coverage_over_settings(expected, seeds, correlation, rng):
         "rarer": np.full(45, 0.08 / seeds),
         "mixed": np.r_[0.05 / seeds, 1 / seeds, 1 - 1 / seeds, np.full(8, 0.5)],
     }[expected]
-    joint, _ = joint_coverage(rng, p, seeds, correlation, 2000)
-    assert joint >= 0.935  # standard deviation .005
+    joint, _ = joint_coverage(rng, p, seeds, correlation, 1000)
+    assert joint >= 0.93  # standard deviation .007
 
 
 def test_critical_value_lies_between_one_pair_and_sidak(rng):

@@ -19,55 +19,80 @@ import reprostore
 from reprostore.store.units import UnitWriter
 from reprostore.testing.store import run_spec, step_table
 
-folder, side, batch, old = sys.argv[1], *map(int, sys.argv[2:])
-def spec(model, side, batch):
-    return run_spec(model, sample_shape=(3, side, side), steps=range(51), batch_size=batch,
-                    denoised=True)
+folder, side, batch, seeds, rows = sys.argv[1], *map(int, sys.argv[2:])
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-def write(run, states, rows):
-    unit = run.missing_units()[0]
-    writer = UnitWriter(run, unit, 1)
-    for slots in writer.batches(run.spec.batch_size):
-        for row in range(rows):
-            part = states[: len(slots)]
-            part[:, 0, 0, 0] = row
-            writer.put(slots, row, part, part)
-    if rows == len(run.spec.steps):
+def write(model, states, seeds, rows):
+    spec = run_spec(model, sample_shape=states.shape[1:], steps=range(51), batch_size=batch,
+                    denoised=True)
+    run = store.add_run(spec, step_table(spec), range(seeds))
+    before = peak()
+    writer = UnitWriter(run, run.missing_units()[0], 1)
+    [slots] = writer.batches(batch)
+    for row in range(rows):
+        states[:, 0, 0, 0] = row
+        writer.put(slots, row, states[:seeds], states[:seeds])
+    if rows == 51:
         writer.finish()
+    return {"extra": peak() - before, "shard": run.array("sample").shards[:2]}
 
 store = reprostore.create_store(folder)
-small = spec("warm-up", 4, 1)  # loads what is imported late and starts the threads
-write(store.add_run(small, step_table(small), range(1)), np.zeros((1, 3, 4, 4), np.float32), 51)
-
-large = spec("large", side, batch)
+# A small run first: it loads what is imported late and starts the threads.
+write(f"warm-up-{seeds}", np.zeros((batch, 3, 4, 4), np.float32), seeds, 51)
 rng = np.random.default_rng(0)
 states = rng.standard_normal((batch, 3, side, side), dtype=np.float32)
-run = store.add_run(large, step_table(large), range(old or batch))
-rows = run.array("sample").shards[1]
-if old:
-    write(run, states, 51)
-    run.grow(range(batch))
-    # The peak counts from the start of the process: what was written must have taken less.
-before = peak()
-write(run, states, 51 if old else min(51, 2 * rows))
-print(json.dumps({"extra": peak() - before, "shards": run.array("sample").shards}))
+print(json.dumps(write("large", states, seeds, rows)))
 """
 
 
-def extra_memory(tmp_path, side, batch, old=0):
-    """Measure, in a process of its own, what writing a unit takes above the batch itself."""
-    command = [sys.executable, "-c", _WRITE, str(tmp_path / "a.zarr"), *map(str, (side, batch, old))]
+def write_unit(folder, side, batch, seeds, rows):
+    """Put rows of a unit in a process of its own; return shard and extra peak memory in bytes.
+
+    The values are noise, which hardly compresses. The batch itself is not counted.
+    """
+    arguments = [str(folder / "a.zarr"), *map(str, (side, batch, seeds, rows))]
     root = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", _WRITE, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
-def limit(side, batch):
-    layout = RunLayout(batch, STEPS, (3, side, side), "float32", denoised=True)
+def limit(side, batch, shard):
+    """Return 4 shards and 2 batches, where a batch is one state of each of its samples."""
     state = 3 * side * side * 4
-    return 4 * layout.shard[0] * layout.shard[1] * state + 2 * batch * state
+    return 4 * shard[0] * shard[1] * state + 2 * batch * state
+
+
+SIZES = [
+    pytest.param(side, batch, marks=[] if (side, batch) == (512, 1) else pytest.mark.slow)
+    for side in (512, 1024)
+    for batch in (1, 4, 8)
+]
+
+
+@pytest.mark.parametrize(("side", "batch"), SIZES)
+def test_writing_takes_at_most_four_shards_and_two_batches(tmp_path, side, batch):
+    shard = RunLayout(batch, STEPS, (3, side, side), "float32", denoised=True).shard
+    rows = min(STEPS, 2 * shard[1])  # two shards of `sample` where there are two
+    used = write_unit(tmp_path, side, batch, seeds=batch, rows=rows)
+    assert used["shard"] == list(shard)
+    assert used["extra"] > shard[0] * shard[1] * 3 * side * side * 4  # a shard is held: no 0
+    assert used["extra"] <= limit(side, batch, shard)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("old", [1, 7])
+def test_rewriting_the_last_unit_takes_no_more(tmp_path, old):
+    side, batch = 512, 8
+    write_unit(tmp_path, side, batch, seeds=old, rows=STEPS)
+    used = write_unit(tmp_path, side, batch, seeds=batch, rows=STEPS)
+    assert used["extra"] <= limit(side, batch, used["shard"])

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -326,9 +328,17 @@ def test_mistakes(message, text, parts):
 
 
 def test_all_problems_are_counted_and_misspelt_keys_come_first(message):
-    text = changed("seeds = ", "seed = ").replace("steps = 50", "steps = 0").replace("= 18", "= -1")
-    assert message(text).startswith("study.toml, line 2: unknown key `seed`.")
-    assert message(text).endswith("Did you mean `seeds`? There are 2 more problems.")
+    text = changed("rho =", "rh =").replace("options", "option")
+    text = text.replace("steps = 50", "steps = 0").replace("batch_size = 64", "batch_size = 0")
+    assert message(text).startswith("study.toml, line 26: unknown key `option` in [samplers.edm].")
+    assert message(text).endswith("Did you mean `options`? There are 2 more problems.")
+
+
+def test_the_first_problem_is_the_first_in_the_file(message):
+    samplers = "[samplers.a]\nscheduler = 'ddim'\nsteps = 0\n"
+    datasets = "[datasets.a]\nsource = ''\n"
+    assert message(f"store = 's'\n{samplers}{datasets}").startswith("study.toml, line 4: `steps`")
+    assert message(f"store = 's'\n{datasets}{samplers}").startswith("study.toml, line 3: `source`")
 
 
 def test_misspelt_key_is_not_missing_as_well(message):
@@ -345,6 +355,16 @@ def test_folder_instead_of_a_file(tmp_path):
         load_study(tmp_path)
 
 
+def test_studies_load_without_heavy_libraries(tmp_path):
+    (tmp_path / "study.toml").write_text(EXAMPLE)
+    code = "import sys; from reprostore.study import load_study; load_study(sys.argv[1]); "
+    code += "print({'torch', 'diffusers', 'faiss', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    command = [sys.executable, "-c", code, str(tmp_path / "study.toml")]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_references_are_checked_without_a_file_too():
     study = Study(store="s", analyses={"a": {"encoder": "x"}})
     with pytest.raises(SpecError, match=r"^`encoder` in \[analyses\.a\] names"):
@@ -354,7 +374,15 @@ def test_references_are_checked_without_a_file_too():
 def test_derived_names(tmp_path):
     loaded = derived_study(
         store="out/s.zarr",
-        models=["runs/unet-a/", "google/ddpm-cat", "oracle", "python:mine:make", "a b (2)", "."],
+        models=[
+            "runs/unet-a/",
+            "google/ddpm-cat",
+            "oracle",
+            "python:mine:make",
+            "a b (2)",
+            "runs/.old",
+            ".",
+        ],
         samplers=["ddim:50", "edm-heun:018"],
         seeds="0-9",
         base=tmp_path,
@@ -365,6 +393,7 @@ def test_derived_names(tmp_path):
         "oracle": "oracle",
         "python-mine-make": "python:mine:make",
         "a-b-2": "a b (2)",
+        "old": "runs/.old",
         tmp_path.name: ".",
     }
     assert loaded.study.samplers == {

@@ -1,1 +1,9 @@
-"""Reproducibility, generalization and memorization, measured on a sample store."""
+"""Analyses of sample stores, one question per file.
+
+Kernels take and return arrays, the analyses take a store and return labelled results, and plots
+draw results without computing anything.
+"""
+
+from reprostore_analyses.api import agreement, generalization, pair_similarity, reproducibility
+
+__all__ = ["agreement", "generalization", "pair_similarity", "reproducibility"]

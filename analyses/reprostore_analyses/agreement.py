@@ -72,6 +72,13 @@ def agreement(context: Context, options: AgreementOptions) -> xr.Dataset:
     ReprostoreError
         As `reproducibility` and `generalization`.
     """
+    for first, second in options.compare:
+        if first == second:
+            raise SpecError(
+                f"The model {first!r} is compared with itself.",
+                "A pair is two models.",
+                "Correct `compare`.",
+            )
     models = tuple(dict.fromkeys(name for pair in options.compare for name in pair))
     samplers = None if options.sampler is None else (options.sampler,)
     agreeing = reproducibility(
@@ -100,6 +107,13 @@ def agreement(context: Context, options: AgreementOptions) -> xr.Dataset:
         for source, dim in ((agreeing, "run_a"), (copying, "run"))
     ]
     a, b = np.asarray(positions[0]).T
+    for pair, related in zip(options.compare, agreeing["relation"].values[a, b], strict=True):
+        if related < 0:
+            raise SpecError(
+                f"The runs of {pair[0]} and {pair[1]} have different conditions.",
+                "Samples are compared under one condition.",
+                "Generate both under one condition.",
+            )
     members = np.asarray(positions[1])
     pair_columns = ("rp", "rp_low", "rp_high", "chance", "corrected", "relation", "pairs")
     bounds = ("", "_low", "_high")
@@ -159,10 +173,10 @@ def agreement_rows(result: xr.Dataset, options: AgreementOptions) -> list[dict[s
         }
         for name in ("rp", "rp_low", "rp_high", "chance", "corrected"):
             row[name] = float(at[name])
-        for name, variable in at.data_vars.items():
-            if variable.dims == ("member",) and not str(name).endswith("run"):
+        for column, variable in at.data_vars.items():
+            if variable.dims == ("member",) and not str(column).endswith("run"):
                 for suffix, value in zip("ab", variable.values.tolist(), strict=True):
-                    row[f"{name}_{suffix}"] = value
+                    row[f"{column}_{suffix}"] = value
         rows.append(row)
     return rows
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reprostore.embed import EncoderHandle
+from reprostore.embed import EncoderHandle, stored_encoder
 from reprostore.embed.handle import Progress
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.ingest import StoredDataset, ingest
@@ -24,8 +24,8 @@ class Context:
         Folder to which paths in the specs are relative.
     models : dict of ModelSpec
         What a study says of the models; where it is silent, what the store recorded counts.
-    samplers, conditions : tuple of str, optional
-        Names that a study restricts its runs to.
+    run_paths : tuple of str, optional
+        The runs of the study; all of the store when left out.
     datasets : dict of DatasetSpec
         Datasets that may have to be read in.
     encoders : dict of EncoderSpec
@@ -47,9 +47,12 @@ class Context:
     device: str = "cpu"
     engine: str = "auto"
     progress: Progress | None = None
+    _datasets: dict[str, StoredDataset] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def encoder(self, name: str) -> EncoderHandle:
-        """Return an encoder by its name.
+        """Return an encoder by its name: the study's, or one of which the store holds vectors.
 
         Raises
         ------
@@ -57,8 +60,10 @@ class Context:
             It is not defined.
         """
         spec = self.encoders.get(name)
-        if spec is None and name == "pixel":
+        if spec is None and name == "pixel":  # before stored vectors: it can make what is missing
             spec = EncoderSpec(kind="pixel")
+        if spec is None and (stored := stored_encoder(self.store, name)) is not None:
+            return stored
         if spec is None:
             raise SpecError(
                 f"The encoder {name!r} is not defined.",
@@ -69,10 +74,14 @@ class Context:
 
     def dataset(self, name: str) -> StoredDataset:
         """Return a dataset, reading it into the store if the study defines it."""
-        spec = self.datasets.get(name)
-        return StoredDataset(self.store, name) if spec is None else ingest(
-            self.store, name, spec, self.base
-        )  # fmt: skip
+        if name not in self._datasets:  # its source is looked at once
+            spec = self.datasets.get(name)
+            self._datasets[name] = (
+                StoredDataset(self.store, name)
+                if spec is None
+                else ingest(self.store, name, spec, self.base)
+            )
+        return self._datasets[name]
 
     def runs(self, models: Sequence[str] | None, samplers: Sequence[str] | None) -> list[Run]:
         """Return the runs with written samples: the study's, or all; restricted by names.
@@ -108,14 +117,24 @@ class Context:
         return chosen
 
     def model_spec(self, run: Run) -> ModelSpec:
-        """Return what is known of a run's model: the study's word, else the store's."""
-        return self.models.get(run.spec.model, run.spec.model_spec)
+        """Return what the study says of a run's model, and where it is silent the store.
+
+        Held-out items belong to `trained_on`: both come from the same place.
+        """
+        recorded, study = run.spec.model_spec, self.models.get(run.spec.model)
+        if study is None:
+            return recorded
+        said = {key: getattr(study, key) for key in study.model_fields_set}
+        if study.trained_on is not None:
+            said.setdefault("held_out", None)
+        return recorded.model_copy(update=said)
 
     def held_out(self, run: Run, trained_on: Subset) -> str | None:
         """Return the held-out items of a run's model, as ranges of its training dataset."""
         own = self.model_spec(run).held_out
         if own is not None:
             return own
-        return self.dataset(trained_on.dataset).spec.held_out if (
-            trained_on.dataset not in self.datasets
-        ) else self.datasets[trained_on.dataset].held_out  # fmt: skip
+        spec = self.datasets.get(trained_on.dataset)
+        if spec is not None and spec.held_out is not None:
+            return spec.held_out
+        return self.dataset(trained_on.dataset).spec.held_out

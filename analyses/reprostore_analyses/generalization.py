@@ -23,7 +23,7 @@ from reprostore_analyses.kernels import (
 from reprostore_analyses.results import cached_result, drifted_runs, run_inputs, thresholds
 from reprostore_analyses.statistics import calibrated_fraction, wilson_interval
 
-VERSION = 1
+VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -131,8 +131,10 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
         "options": options.model_dump(mode="json"),
         "runs": [subject.run.path for subject in subjects],
     }
+    skipped = sorted({run.path for run in runs} - {subject.run.path for subject in subjects})
     inputs = {
         "encoder": encoder.fingerprint,
+        "skipped": skipped,
         "runs": {
             s.run.path: {
                 **run_inputs(s.run),
@@ -143,7 +145,6 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
             for s in subjects
         },
     }
-    skipped = sorted({run.path for run in runs} - {subject.run.path for subject in subjects})
     return cached_result(
         context.store,
         "generalization",
@@ -215,15 +216,15 @@ def _compute(
     seeds = np.unique(np.concatenate([subject.run.written()[1] for subject in subjects]))
     count = len(subjects)
     per_seed = {
-        "similarity": np.full((count, len(seeds)), np.nan, dtype=np.float32),
-        "similarity_2": np.full((count, len(seeds)), np.nan, dtype=np.float32),
+        "similarity": np.full((count, len(seeds)), np.nan),
+        "similarity_2": np.full((count, len(seeds)), np.nan),
         "train_index": np.full((count, len(seeds)), -1, dtype=np.int64),
     }
     columns: dict[str, list[float]] = {}
     curves = np.full((2, count, len(grid)), np.nan)
     reasons: dict[str, str] = {}
     for row, subject in enumerate(subjects):
-        rng = np.random.default_rng([options.rng_seed, row])
+        rng = np.random.default_rng(options.rng_seed)  # whatever other runs are in the result
         found = run_neighbors(
             context.store, encoder, subject.run, subject.dataset, subject.index, search
         )

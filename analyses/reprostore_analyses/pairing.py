@@ -1,5 +1,6 @@
 """Which samples come from the same noise: the check that precedes every comparison of runs."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,6 @@ from numpy.typing import NDArray
 from reprostore.errors import PairingError
 from reprostore.specs import NOISE_CONTRACT
 from reprostore.store import Run
-from reprostore.store.arrays import read_whole
 from reprostore.store.run import seeds_text
 
 PROBE_TOLERANCE = 1e-3
@@ -79,10 +79,12 @@ def check_pairing(
             "that equal seeds mean equal noise: the result is then marked.",
         )
     probe_a, probe_b = (
-        read_whole(run.array("noise_probe"))[slots] for run, slots in ((a, slots_a), (b, slots_b))
+        run.recorded("noise_probe")[slots] for run, slots in ((a, slots_a), (b, slots_b))
     )
     difference = np.abs(probe_a - probe_b)
-    padding = np.isnan(probe_a) & np.isnan(probe_b)
+    # Beyond the sample's size a probe is padded with NaN; within it, NaN is no noise.
+    padding = np.arange(probe_a.shape[1]) >= math.prod(a.spec.sample_shape)
+    padding = padding & np.isnan(probe_a) & np.isnan(probe_b)
     differs = ~((difference <= PROBE_TOLERANCE) | padding).all(axis=1)
     if differs.any():
         raise PairingError(

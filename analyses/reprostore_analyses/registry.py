@@ -1,6 +1,6 @@
 """All analyses by name: their options, what computes them, and what shows them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from reprostore_analyses.generalization import (
     generalization,
     generalization_rows,
 )
+from reprostore_analyses.kernels import check_cosine_threshold
 from reprostore_analyses.reproducibility import (
     ReproducibilityOptions,
     reproducibility,
@@ -42,6 +43,8 @@ class Analysis:
         (context, options) → xarray.Dataset.
     rows : callable
         (result, options) → list of dict, one per run or pair.
+    measures_copies : bool
+        Whether it compares samples with their model's training items.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Analysis:
     options: type[Spec]
     compute: Callable[[Context, Any], xr.Dataset]
     rows: Callable[[xr.Dataset, Any], list[dict[str, Any]]]
+    measures_copies: bool = False
 
     def figures(self, context: Context, result: xr.Dataset, options: Spec) -> "Figures":
         """Return the analysis' figures by file name; matplotlib is imported here."""
@@ -78,6 +82,7 @@ ANALYSES = {
             GeneralizationOptions,
             generalization,
             generalization_rows,
+            measures_copies=True,
         ),
         Analysis(
             "agreement",
@@ -85,6 +90,7 @@ ANALYSES = {
             AgreementOptions,
             agreement,
             agreement_rows,
+            measures_copies=True,
         ),
     )
 }
@@ -125,7 +131,7 @@ def options_of(analysis: Analysis, values: dict[str, Any], loaded: LoadedStudy |
     Raises
     ------
     SpecError
-        A key is unknown, or a value is not valid.
+        A key is unknown, or a value is not valid: a cosine threshold beyond [-1, 1], for example.
     """
     location = ("analyses", analysis.name)
     for key in values:
@@ -139,17 +145,66 @@ def options_of(analysis: Analysis, values: dict[str, Any], loaded: LoadedStudy |
                 "Use one of these.",
             )
     try:
-        return analysis.options.model_validate(values)
+        options = analysis.options.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        where = "" if loaded is None else loaded.where((*location, key))
+        where = "" if loaded is None else f"{loaded.where((*location, key))}: "
+        problem = f"is not valid: {shorten(repr(first.get('input')))} ({first['msg']})"
+        if first["type"] == "missing":
+            problem = "is missing"
         raise SpecError(
-            f"{where}the option {key!r} of the analysis {analysis.name} is not valid: "
-            f"{shorten(repr(first.get('input')))} ({first['msg']}).",
-            "docs/study.md describes every option.",
-            "Correct the value.",
+            f"{where}The option {key!r} of the analysis {analysis.name} {problem}.",
+            f"Its options are {', '.join(analysis.options.model_fields)}.",
+            "Correct the value." if first["type"] != "missing" else "Give it a value.",
         ) from error
+    for key in ("threshold", "copy_threshold"):
+        if hasattr(options, key):
+            check_cosine_threshold(getattr(options, key))
+    return options
+
+
+def asked_analyses(
+    loaded: LoadedStudy | None, names: Sequence[str], options: dict[str, Any]
+) -> list[tuple[Analysis, Spec]]:
+    """Return the analyses that are asked for, with their options.
+
+    Parameters
+    ----------
+    loaded : LoadedStudy, optional
+        The study, whose options count where none are given.
+    names : sequence of str
+        Which analyses; when empty all that the study lists, or all that need no option.
+    options : dict
+        Options that replace those of the study, each in all analyses that have it.
+
+    Raises
+    ------
+    SpecError
+        An analysis or an option is not known, or a value is not valid.
+    """
+    listed = {} if loaded is None else loaded.study.analyses
+    for name in listed:
+        if loaded is not None and name not in ANALYSES:
+            raise loaded.key_error(("analyses",), name, ANALYSES)
+    chosen = [analysis_named(name) for name in dict.fromkeys(names or listed)]
+    if not chosen:
+        chosen = [analysis for analysis in ANALYSES.values() if _needs_no_option(analysis, options)]
+    known = {key for analysis in chosen for key in analysis.options.model_fields}
+    for key in options:
+        if key not in known:
+            options_of(chosen[0], {key: options[key]}, None)  # tells which options there are
+    asked = []
+    for analysis in chosen:
+        own = {key: value for key, value in options.items() if key in analysis.options.model_fields}
+        values = listed.get(analysis.name, {}) | own
+        asked.append((analysis, options_of(analysis, values, None if own else loaded)))
+    return asked
+
+
+def _needs_no_option(analysis: Analysis, given: dict[str, Any]) -> bool:
+    fields = analysis.options.model_fields.items()
+    return all(key in given or not field.is_required() for key, field in fields)
 
 
 def context_of(loaded: LoadedStudy, **settings: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -23,12 +23,12 @@ from reprostore_analyses.kernels import (
     threshold_curve,
 )
 from reprostore_analyses.pairing import check_pairing
-from reprostore_analyses.relations import RELATIONS, relation
+from reprostore_analyses.relations import RELATIONS, is_ceiling, relation
 from reprostore_analyses.results import cached_result, drifted_runs, run_inputs, thresholds
 from reprostore_analyses.statistics import simultaneous_intervals, wilson_interval
 from reprostore_analyses.vectors import Collection
 
-VERSION = 1
+VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 SHIFTS = 20
@@ -86,14 +86,16 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
     xarray.Dataset
         Over (run_a, run_b): `rp` with `rp_low`, `rp_high` (Wilson) and `rp_all_low`,
         `rp_all_high` (holding for all pairs at once), `chance` and `corrected`; the
-        same of `mae_score`; `relation` (position in attrs.relations) and `checked`; per seed
-        `similarity` and `mae`; over thresholds `curve` and `chance_curve`. NaN on the diagonal
-        and between conditions. `order` sorts the runs so that similar ones are neighbors.
+        same of `mae_score`, with `mae_chance` and `mae_corrected`; `relation` (position in
+        attrs.relations) and `checked`; per seed `similarity` and `mae`; over thresholds `curve`
+        and `chance_curve`. NaN on the diagonal and between conditions, where `relation` is -1.
+        `order` sorts the runs so that similar ones are neighbors. attrs.ceiling holds the RP of
+        the pairs that are one model, or one recipe trained twice, or is None without such pairs.
 
     Raises
     ------
     MissingDataError
-        There are fewer than two runs, or no common seed.
+        There are fewer than two runs, no two of one condition, or no common seed.
     PairingError
         Runs begin from different noise, or this cannot be checked.
     SpecError
@@ -130,17 +132,24 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         for i, j in itertools.combinations(range(len(runs)), 2)
         if runs[i].spec.condition == runs[j].spec.condition
     ]
+    if not pairs:
+        raise MissingDataError(
+            f"The runs {', '.join(run.path for run in runs)} have a condition each of their own.",
+            "Samples are compared under one condition.",
+            "Generate the samples of another model under one of these conditions.",
+        )
+    relations = [relation(context, runs[i], runs[j]) for i, j in pairs]
     inputs = {
         "encoder": encoder.fingerprint,
         "runs": {run.path: run_inputs(run) for run in runs},
-        "relations": [relation(context, runs[i], runs[j]) for i, j in pairs],
+        "relations": relations,
     }
     return cached_result(
         context.store,
         "reproducibility",
         question,
         inputs,
-        lambda: _compute(context, options, runs, pairs, inputs["relations"]),
+        lambda: _compute(context, options, runs, pairs, relations),
     )
 
 
@@ -159,7 +168,8 @@ def reproducibility_rows(
     Returns
     -------
     list of dict
-        Plain numbers and texts, sorted by falling RP.
+        Plain numbers and texts, sorted by falling RP. `ceiling` is the lowest RP among the pairs
+        of attrs.ceiling that share a run with this one; NaN where there are none.
     """
     paths = [str(path) for path in result["run_a"].values]
     wanted = None if options.compare is None else {frozenset(pair) for pair in options.compare}
@@ -170,7 +180,8 @@ def reproducibility_rows(
         if int(at["relation"]) < 0 or (wanted is not None and models not in wanted):
             continue
         columns = ("rp", "rp_low", "rp_high", "rp_all_low", "rp_all_high", "chance", "corrected",
-                   "mae_score", "mae_score_low", "mae_score_high", "mae_chance")  # fmt: skip
+                   "mae_score", "mae_score_low", "mae_score_high", "mae_chance",
+                   "mae_corrected")  # fmt: skip
         rows.append(
             {
                 "run_a": paths[i],
@@ -179,12 +190,22 @@ def reproducibility_rows(
                 "threshold": float(result.attrs["threshold"]),
                 "seeds": int(at["pairs"]),
                 **{name: float(at[name]) for name in columns},
+                "ceiling": _ceiling_of(result, paths[i], paths[j]),
                 "relation": RELATIONS[int(at["relation"])],
                 "checked": bool(at["checked"]),
                 "drift": any(paths[k] in result.attrs["drift"] for k in (i, j)),
             }
         )
     return sorted(rows, key=lambda row: -row["rp"])
+
+
+def _ceiling_of(result: xr.Dataset, *pair: str) -> float:
+    scores = [
+        float(score)
+        for text, score in (result.attrs["ceiling"] or {}).items()
+        if (other := set(text.split(" | "))) != set(pair) and other & set(pair)
+    ]
+    return min(scores, default=float("nan"))
 
 
 Matrix = NDArray[Any]
@@ -226,14 +247,15 @@ def _compute(
     variables["chance"] = matrix(similarity["chance"])
     variables["corrected"] = matrix(corrected_score(similarity["rp"], similarity["chance"]))
     variables["mae_chance"] = matrix(images["chance"])
+    variables["mae_corrected"] = matrix(corrected_score(images["score"], images["chance"]))
     variables["pairs"] = matrix(np.full(len(pairs), len(seeds)), fill=0)
     variables["checked"] = matrix(np.asarray([check.checked for check in checks]), fill=0)
     variables["relation"] = matrix(np.asarray([RELATIONS.index(r) for r in relations]), fill=-1)
     result = xr.Dataset(
         {name: (("run_a", "run_b"), values) for name, values in variables.items()}
         | {
-            "similarity": (("run_a", "run_b", "seed"), matrix(similarity["values"], "float32")),
-            "mae": (("run_a", "run_b", "seed"), matrix(images["values"], "float32")),
+            "similarity": (("run_a", "run_b", "seed"), matrix(similarity["values"])),
+            "mae": (("run_a", "run_b", "seed"), matrix(images["values"])),
             "curve": (("run_a", "run_b", "threshold"), matrix(similarity["curve"])),
             "chance_curve": (("run_a", "run_b", "threshold"), matrix(similarity["chance_curve"])),
             "order": ("run_a", spectral_order(variables["rp"])),
@@ -256,6 +278,9 @@ def _compute(
         drift=drifted_runs(context.store, runs),
         unchecked={f"{runs[i].path} | {runs[j].path}": check.reason
                    for (i, j), check in zip(pairs, checks, strict=True) if not check.checked},
+        ceiling={f"{runs[i].path} | {runs[j].path}": float(variables["rp"][i, j])
+                 for (i, j), related in zip(pairs, relations, strict=True)
+                 if is_ceiling(related, runs[i], runs[j])} or None,
     )  # fmt: skip
     return result
 
@@ -267,10 +292,8 @@ class _Matrix:
         self._rows, self._columns = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
         self._runs = runs
 
-    def __call__(
-        self, values: NDArray[Any], dtype: str | None = None, fill: float = np.nan
-    ) -> Matrix:
-        kind = dtype or ("int64" if isinstance(fill, int) else "float64")
+    def __call__(self, values: NDArray[Any], fill: float = np.nan) -> Matrix:
+        kind = "int64" if isinstance(fill, int) else "float64"
         matrix = np.full((self._runs, self._runs, *values.shape[1:]), fill, dtype=kind)
         matrix[self._rows, self._columns] = values
         matrix[self._columns, self._rows] = values
@@ -294,6 +317,14 @@ def _vector_similarity(
                 collection.vectors(context.store, encoder, runs[i], slots[i], context.progress)
                 for i in pair
             )
+            if a.shape != b.shape:
+                raise SpecError(
+                    f"The encoder {options.encoder!r} gives vectors of {a.shape[1]} numbers for "
+                    f"{runs[pair[0]].path} and of {b.shape[1]} for {runs[pair[1]].path}.",
+                    "Similarity compares vectors of one length.",
+                    "Choose an encoder whose vectors do not depend on the size of the samples, or "
+                    "leave one of the runs out (models = [...]).",
+                )
             found["values"].append(rowwise_cosine(a, b))
             found["chance"].append(chance_level(a, b, levels, shifts=SHIFTS).level)
     values, chance = np.asarray(found["values"]), np.asarray(found["chance"])
@@ -327,7 +358,10 @@ def _image_agreement(
                 shifts=SHIFTS,
             ).level  # fmt: skip
             chance[row] = float(level)
-    return {"values": values, "chance": chance}
+    score = np.where(
+        np.isnan(values).any(axis=1), np.nan, (values < options.mae_threshold).mean(axis=1)
+    )
+    return {"values": values, "score": score, "chance": chance}
 
 
 def spectral_order(scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -7,16 +7,15 @@ import numpy as np
 import xarray as xr
 
 from reprostore.execution import drift
-from reprostore.specs import fingerprint
+from reprostore.specs import fingerprint, to_jsonable
 from reprostore.store import Run, SampleStore
-from reprostore.store.arrays import read_whole
-from reprostore.store.labelled import read_attributes, read_labelled, write_labelled
+from reprostore.store.labelled import read_cached, read_labelled, write_labelled
 
 
 def run_inputs(run: Run) -> dict[str, str]:
     """Return the fingerprints of a run and of its written samples."""
     slots, seeds = run.written()
-    digests = read_whole(run.array("digest"))[slots]
+    digests = run.recorded("digest")[slots]
     return {
         "run": run.spec.fingerprint,
         "samples": fingerprint([seeds.tolist(), digests.tolist()]),
@@ -58,14 +57,15 @@ def cached_result(
     """
     target = f"results/{analysis}/{fingerprint(question)}"
     made_from = fingerprint(inputs)
-    attributes = read_attributes(store.path, target)
-    if attributes is not None and attributes.get("made_from_fingerprint") == made_from:
-        return read_labelled(store.path, target)
+    stored = read_cached(store.path, target, "made_from_fingerprint", made_from)
+    if stored is not None:
+        return stored
     result = compute()
     result.attrs.update(
         question=question, made_from=inputs, made_from_fingerprint=made_from, analysis=analysis
     )
     if store.read_only:
+        result.attrs = to_jsonable(result.attrs)  # as they would come back from the store
         return result
     write_labelled(store.path, target, result)
     return read_labelled(store.path, target)

@@ -1,6 +1,7 @@
 """Vectors and images of runs at common seeds, in memory or in a temporary file when large."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Collection:
         """Return the vectors of a run's last states, (seed, embedding)."""
         if run.path not in self._arrays:
             stored = embed_run(store, encoder, run, progress=progress)
-            self._fill(run.path, len(slots), lambda part: stored.read(slots[part]))
+            self._fill(run.path, slots, stored.read)
         return self._arrays[run.path]
 
     def images(self, run: Run, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -65,21 +66,24 @@ class Collection:
         if run.path not in self._arrays:
             checked = CheckedArray(run, "sample")
 
-            def read(part: slice) -> NDArray[np.uint8]:
-                own = slots[part]
-                states = checked[int(own.min()) : int(own.max()) + 1, -1]
-                return to_uint8(states[own - own.min()])
+            def read(part: NDArray[np.int64]) -> NDArray[np.uint8]:
+                states = checked[int(part[0]) : int(part[-1]) + 1, -1]
+                return to_uint8(states[part - part[0]])
 
-            self._fill(run.path, len(slots), read)
+            self._fill(run.path, slots, read)
         return self._arrays[run.path]
 
-    def _fill(self, key: str, length: int, read: Any) -> None:  # noqa: ANN401  # a function
+    def _fill(
+        self, key: str, slots: NDArray[np.int64], read: Callable[[NDArray[np.int64]], NDArray[Any]]
+    ) -> None:
         target: NDArray[Any] | None = None
-        for start in range(0, length, BLOCK_SEEDS):
-            part = slice(start, min(start + BLOCK_SEEDS, length))
-            block = read(part)
+        # In the order of the slots, whatever that of the seeds: what is read lies side by side.
+        ascending = np.argsort(slots)
+        for start in range(0, len(slots), BLOCK_SEEDS):
+            part = ascending[start : start + BLOCK_SEEDS]
+            block = read(slots[part])
             if target is None:
-                target = self._allocate(key, (length, *block.shape[1:]), block.dtype)
+                target = self._allocate(key, (len(slots), *block.shape[1:]), block.dtype)
             target[part] = block
         assert target is not None  # there is at least one seed
         self._arrays[key] = target

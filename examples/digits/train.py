@@ -1,6 +1,6 @@
 """Train the eight small U-Nets of the digits study again.
 
-    python examples/digits/train.py --out examples/digits/checkpoints [--only MODEL] [--jobs 2]
+    python examples/digits/train.py [--out FOLDER] [--only MODEL …] [--jobs 2]
 
 Every model is an unconditional `diffusers.UNet2DModel` trained by DDPM noise prediction on a
 subset of scikit-learn's 8x8 digits in [-1, 1]: Adam 1e-3 with linear decay, EMA 0.99, batch 64,
@@ -19,6 +19,8 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 from sklearn.datasets import load_digits
+
+from reprostore.datasets.sources import permutation
 
 SHUFFLE = 0
 HALF = 898
@@ -46,8 +48,7 @@ RECIPES = [
 def shuffled_digits() -> torch.Tensor:
     """Return the 1,797 digits, (item, 1, 8, 8) in [-1, 1], in the study's order."""
     images = load_digits().images.astype(np.float32) / 8 - 1
-    keys = np.random.PCG64(SHUFFLE).random_raw(len(images))
-    return torch.from_numpy(images[np.argsort(keys, kind="stable"), None])
+    return torch.from_numpy(images[permutation(len(images), SHUFFLE), None])
 
 
 def train(recipe: Recipe, out: Path) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.encoders import Encoder
+from reprostore.errors import CorruptionError
 from reprostore.images import to_uint8
 from reprostore.ingest import StoredDataset
 from reprostore.store import SampleStore
@@ -42,35 +44,40 @@ def embed_dataset(
     """
     group = f"embeddings/{encoder.name}/datasets/{dataset.name}"
     origin = {"encoder": encoder.fingerprint, "dataset": dataset.fingerprint}
-    if not _complete(store, group, origin):
-        store.require_writable()
+    finished = _finished_blocks(store, group, origin)
+    if finished is None or not finished.all():
+        loaded = encoder.load(dataset.item_shape, store, f"items of the dataset {dataset.name!r}")
         with locked(store.path, group), storage_errors(store.path):
-            _encode_dataset(store, encoder, dataset, group, origin, progress)
+            _encode_dataset(store, (encoder, loaded), dataset, group, origin, progress)
     return DatasetVectors(store, group)
 
 
-def _complete(store: SampleStore, group: str, origin: dict[str, str]) -> bool:
+def _finished_blocks(
+    store: SampleStore, group: str, origin: dict[str, str]
+) -> NDArray[np.uint8] | None:
+    """Return which blocks are encoded, or None where nothing that stands there can be used."""
     attributes = read_attributes(store.path, group)
     if attributes is None or attributes.get("made_from") != origin:
-        return False
+        return None
     try:
-        return bool(np.asarray(open_array(store.zarr_store, f"{group}/block_done")[...]).all())
-    except Exception:  # a damaged cache is made again
-        return False
+        return read_whole(open_array(store.zarr_store, f"{group}/block_done"))
+    except CorruptionError:  # it is not known which vectors are whole
+        return None
 
 
 def _encode_dataset(
     store: SampleStore,
-    encoder: EncoderHandle,
+    encoders: tuple[EncoderHandle, Encoder],
     dataset: StoredDataset,
     group: str,
     origin: dict[str, str],
     progress: Progress | None,
 ) -> None:
-    loaded = encoder.load(dataset.item_shape)
-    attributes = read_attributes(store.path, group)
+    encoder, loaded = encoders
     blocks = -(-len(dataset) // BLOCK_ROWS)
-    if attributes is None or attributes.get("made_from") != origin:
+    finished = _finished_blocks(store, group, origin)
+    if finished is None:
+        finished = np.zeros(blocks, dtype=np.uint8)
         with staged_group(store.path, group) as staging:
             create_array(
                 staging.store,
@@ -92,7 +99,6 @@ def _encode_dataset(
             staging.attributes["encoder"] = encoder.identity
     vector = open_array(store.zarr_store, f"{group}/vector")
     done = open_array(store.zarr_store, f"{group}/block_done")
-    finished = read_whole(done)
     for block in np.flatnonzero(finished == 0).tolist():
         rows = slice(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, len(dataset)))
         items = to_uint8(dataset.read(rows))
@@ -115,7 +121,10 @@ class DatasetVectors:
     def __init__(self, store: SampleStore, group: str) -> None:
         self._store = store
         self._group = group
-        self._array = open_array(store.zarr_store, f"{group}/vector")
+        try:
+            self._array = open_array(store.zarr_store, f"{group}/vector")
+        except CorruptionError as error:
+            raise damaged(store, group, str(error)) from error
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """A named encoder, and what its vectors have in common."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.encoders import Encoder, encoder_identity, load_encoder
-from reprostore.errors import CorruptionError, DatasetError
+from reprostore.errors import CorruptionError, DatasetError, SpecError, StorageError
 from reprostore.specs import EncoderSpec, fingerprint
 from reprostore.store import SampleStore
+from reprostore.store.labelled import read_attributes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is encoded, the finished items and all of them."""
@@ -25,22 +27,27 @@ class EncoderHandle:
     ----------
     name : str
         Its name in the study, and in the store.
-    spec : EncoderSpec
-        What it is.
+    spec : EncoderSpec, optional
+        What it is; None when only vectors of it are at hand, in a store from elsewhere.
     base : Path
         Folder to which the path of its weights is relative.
     device : str
         Where it computes.
+    recorded : dict, optional
+        Its identity as recorded beside stored vectors, when there is no `spec`.
     """
 
     name: str
-    spec: EncoderSpec
-    base: Path
+    spec: EncoderSpec | None
+    base: Path = field(default_factory=Path)
     device: str = "cpu"
+    recorded: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines its vectors."""
+        if self.spec is None:
+            return dict(self.recorded or {})
         return encoder_identity(self.spec, self.base)
 
     @property
@@ -53,9 +60,71 @@ class EncoderHandle:
         """blake2b-128 of the identity."""
         return fingerprint(self.identity)
 
-    def load(self, item_shape: tuple[int, ...]) -> Encoder:
-        """Load it for items of one shape."""
+    def load(
+        self,
+        item_shape: tuple[int, ...],
+        store: SampleStore | None = None,
+        missing: str = "some items",
+    ) -> Encoder:
+        """Load it for items of one shape.
+
+        Parameters
+        ----------
+        item_shape : tuple of int
+            Shape of one item.
+        store : SampleStore, optional
+            Where the vectors are to be written.
+        missing : str
+            What has no vectors, for the message.
+
+        Raises
+        ------
+        SpecError
+            Only its vectors are at hand.
+        StorageError
+            The store was opened for reading only.
+        """
+        if self.spec is None:
+            raise SpecError(
+                f"Vectors of the encoder {self.name!r} are missing for {missing}, and the encoder "
+                "itself is not defined.",
+                "The store holds vectors of it that were made elsewhere.",
+                "Define it in a study under [encoders], with the weights that made them.",
+            )
+        if store is not None and store.read_only:
+            raise StorageError(
+                f"Vectors of the encoder {self.name!r} are missing for {missing}, and the store "
+                f"{store.path} was opened for reading only.",
+                "Vectors are made once and kept in the store.",
+                "Open it with open_store(path, mode='r+'), or copy it to a place where you may "
+                "write.",
+            )
         return load_encoder(self.spec, self.base, item_shape, self.device)
+
+
+def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:
+    """Return an encoder of which the store holds vectors, or None.
+
+    Raises
+    ------
+    SpecError
+        The store's vectors of this name come from different encoders.
+    """
+    root = store.path / "embeddings" / name
+    found: dict[str, dict[str, Any]] = {}
+    for pattern in ("runs/*/*/*", "datasets/*"):
+        for group in sorted(root.glob(pattern)):
+            attributes = read_attributes(store.path, group.relative_to(store.path).as_posix())
+            if attributes is not None and "encoder" in attributes:
+                found[fingerprint(attributes["encoder"])] = dict(attributes["encoder"])
+    if len(found) > 1:
+        raise SpecError(
+            f"The store {store.path} holds vectors of {len(found)} different encoders named "
+            f"{name!r}.",
+            "A name stands for one encoder.",
+            "Define the encoder in a study under [encoders]: vectors of others are made again.",
+        )
+    return EncoderHandle(name, None, recorded=next(iter(found.values()))) if found else None
 
 
 def checked_vectors(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
 from reprostore.encoders import Encoder
+from reprostore.errors import CorruptionError
 from reprostore.images import to_uint8
 from reprostore.store import Run, SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole
@@ -52,10 +53,11 @@ def embed_run(
     missing = {row: slots for row in rows if len(slots := vectors.missing(row))}
     if not missing:
         return vectors
-    store.require_writable()
+    count = max(len(slots) for slots in missing.values())
+    # Before anything is removed or locked: an encoder that cannot be loaded changes nothing.
+    loaded = encoder.load(run.spec.sample_shape, store, f"{count} samples of the run {run.path}")
     with locked(store.path, vectors.group), storage_errors(store.path):
         vectors.prepare()
-        loaded = encoder.load(run.spec.sample_shape)
         vectors.create(loaded.dimension)
         for row in rows:
             vectors.fill(row, loaded, progress or (lambda name, done, total: None))
@@ -65,8 +67,10 @@ def embed_run(
 class RunVectors:
     """The vectors of one run under one encoder.
 
-    In the store: `vector` (seed, step, embedding) float32, and `source_digest` (seed, step)
-    uint64, the digest of the sample that was encoded, 0 where there is no vector.
+    In the store: `vector` (seed, step, embedding) float32, and `source_digest` (slot, step)
+    uint64, the digest of the sample that was encoded, 0 where there is no vector. Its first
+    dimension has a name of its own, so that xarray opens the group also when a process died
+    between making the one and the other longer.
 
     Parameters
     ----------
@@ -93,25 +97,35 @@ class RunVectors:
         slots, _ = self.run.written()
         if not self.current():
             return slots
-        digests = read_whole(self.run.array("digest"))[slots]
+        digests = self.run.recorded("digest")[slots]
         made = self._made(row)
         stored = np.zeros(len(digests), dtype=np.uint64)
         within = slots < len(made)
         stored[within] = made[slots[within]]
-        return slots[(stored != digests) | (stored == 0)]
+        return np.asarray(slots[(stored != digests) | (stored == 0)])
 
     def _made(self, row: int) -> NDArray[np.uint64]:
-        array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
         try:
+            array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
             made: NDArray[np.uint64] = np.asarray(array[:, row])
         except Exception:  # a damaged cache is made again
             return np.zeros(0, dtype=np.uint64)
         return made
 
     def prepare(self) -> None:
-        """Remove vectors of another encoder or run; the caller holds the lock."""
-        if read_attributes(self.store.path, self.group) is not None and not self.current():
+        """Remove vectors of another encoder or run, or of unknown samples.
+
+        The caller holds the lock.
+        """
+        if read_attributes(self.store.path, self.group) is None:
+            return
+        try:
+            read_whole(open_array(self.store.zarr_store, f"{self.group}/source_digest"))
+        except CorruptionError:
             remove_group(self.store.path, self.group)
+        else:
+            if not self.current():
+                remove_group(self.store.path, self.group)
 
     def create(self, dimension: int) -> None:
         """Create the arrays, or make them as long as the run; the caller holds the lock."""
@@ -121,6 +135,7 @@ class RunVectors:
             "vector": (length, steps, dimension),
             "source_digest": (length, steps),
         }
+        dims = {"vector": ("seed", "step", "embedding"), "source_digest": ("slot", "step")}
         if not self.current():
             with staged_group(self.store.path, self.group) as staging:
                 for name, shape in shapes.items():
@@ -128,7 +143,7 @@ class RunVectors:
                         staging.store,
                         name,
                         shape=shape,
-                        dims=("seed", "step", "embedding")[: len(shape)],
+                        dims=dims[name],
                         dtype="float32" if name == "vector" else "uint64",
                         chunks=(unit, 1, *shape[2:]),
                     )
@@ -143,7 +158,7 @@ class RunVectors:
         """Encode what is missing at one recorded step, unit by unit."""
         missing = self.missing(row)
         samples = CheckedArray(self.run, "sample")
-        digests = read_whole(self.run.array("digest"))
+        digests = self.run.recorded("digest")
         vector = open_array(self.store.zarr_store, f"{self.group}/vector")
         made = open_array(self.store.zarr_store, f"{self.group}/source_digest")
         done = 0
@@ -157,7 +172,7 @@ class RunVectors:
             known = self.run.status[region] == WRITTEN
             kept = np.flatnonzero(known & ~np.isin(np.arange(unit.start, unit.stop), slots))
             if len(kept):
-                vectors[kept] = np.asarray(vector[region, row])[kept]
+                vectors[kept] = self.read(kept + unit.start, row)
                 fresh[kept] = np.asarray(made[region, row])[kept]
             for start in range(0, len(slots), encoder.batch_size):
                 part = slots[start : start + encoder.batch_size]
@@ -180,15 +195,15 @@ class RunVectors:
             A vector is damaged, or was not made.
         """
         row = row % len(self.run.spec.steps)
-        array = open_array(self.store.zarr_store, f"{self.group}/vector")
         try:
+            array = open_array(self.store.zarr_store, f"{self.group}/vector")
             vectors = np.asarray(array[int(slots.min()) : int(slots.max()) + 1, row])
             values = vectors[slots - slots.min()]
         except Exception as error:
             raise damaged(self.store, self.group, str(error)) from error
         if np.isnan(values).any():
             raise damaged(self.store, self.group, "vectors are absent")
-        return values.astype(np.float32, copy=False)
+        return np.asarray(values, dtype=np.float32)
 
     def _encode(self, encoder: Encoder, states: NDArray[Any]) -> NDArray[np.float32]:
         """Encode stored states: images as the PNG they would be, other samples as they are."""

@@ -132,7 +132,7 @@ def _network_class(config: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN40
 def _load_network(network_class: Any, files: CheckpointFiles) -> Any:  # noqa: ANN401
     """Load the weights; diffusers reads .bin files with torch.load(weights_only=True)."""
     folder = files.config.parent
-    with quiet_diffusers(), torch.random.fork_rng(devices=[]):
+    with quiet_diffusers():
         try:
             network, loaded = network_class.from_pretrained(
                 folder,

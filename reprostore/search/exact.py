@@ -1,11 +1,13 @@
 """From an engine's float32 candidates to the exact neighbors, the same for every engine."""
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.search.blocks import Block, Blocks
+from reprostore.search.bounds import farthest, rounding_bound
 from reprostore.search.kernel import (
     Index,
     Metric,
@@ -13,7 +15,6 @@ from reprostore.search.kernel import (
     Rows,
     pair_distances,
     prepared,
-    rounding_bound,
     squared_norms,
 )
 
@@ -58,60 +59,79 @@ def nearest(
     index : ndarray of int64, shape (query, k)
         Row numbers in the corpus.
     """
-    norms = squared_norms(queries)
-    count = min(k + SPARE, len(blocks))
-    scores = np.full((len(queries), count), np.inf, np.float32)
-    distances = np.full((len(queries), count), np.inf)
-    index = np.full((len(queries), count), -1)
-    center: Reals | None = None
-    for block in blocks:
-        if center is None:
-            center = block.rows.mean(axis=0, dtype=np.float64)
-            left = prepared(queries, norms, center, metric, np.float32)
+    stream = iter(blocks)
+    first = next(stream)
+    center = first.rows.mean(axis=0, dtype=np.float64)
+    best = _Best(queries, center, min(k + SPARE, len(blocks)), k, metric)
+    left = prepared(queries, best.norms, center, metric, np.float32)
+    for block in chain([first], stream):
         right = prepared(block.rows, block.norms, center, metric, np.float32)
-        fresh, position = candidates(left, right, min(count, len(right)), metric)
-        fresh[~(fresh < np.inf) | (position < 0)] = np.inf
-        scores, kept = _lowest(scores, fresh, count)
-        query, slot = np.nonzero(kept >= count)
-        row = position[query, kept[query, slot] - count]
-        kept = np.minimum(kept, count - 1)
-        distances = np.take_along_axis(distances, kept, axis=1)
-        index = np.take_along_axis(index, kept, axis=1)
-        exact = pair_distances(queries, norms, query, block.rows, row, metric)
-        distances[query, slot] = np.where(row < 0, np.inf, exact)
-        index[query, slot] = np.where(row < 0, -1, block.numbers[row])
-    assert center is not None
-    last = scores.max(axis=1) if count < len(blocks) else np.full(len(queries), np.inf)
-    distances, index = _sorted(distances, index, k)
-    kth = distances[:, -1]
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, which is below nothing
-        bound = rounding_bound(
-            metric, queries.shape[1], _centered_norms(queries, center), kth, np.float32
-        )
-        doubtful = np.flatnonzero(~(kth < last - bound))
+        best.add(block, *candidates(left, right, min(best.count, len(right)), metric))
+    distances, index = best.sorted()
+    doubtful = np.flatnonzero(best.doubtful(distances[:, -1], len(blocks)))
     if doubtful.size:
         distances[doubtful], index[doubtful] = _in_full(
-            queries[doubtful], blocks, center, kth[doubtful], k, metric
+            queries[doubtful], blocks, center, distances[doubtful, -1], k, metric
         )
     return distances, index
 
 
-def _centered_norms(queries: Rows, center: Reals) -> Reals:
-    return squared_norms(queries - center)
+class _Best:
+    """The candidates with the best scores so far, and the distances of those that can matter."""
 
+    def __init__(self, queries: Rows, center: Reals, count: int, k: int, metric: Metric) -> None:
+        self.queries, self.count, self.k, self.metric = queries, count, k, metric
+        self.norms = squared_norms(queries)
+        self.centered_norms = squared_norms(queries - center)
+        self.scores = np.full((len(queries), count), np.inf, np.float32)
+        self.distances = np.full((len(queries), count), np.inf)
+        self.index = np.full((len(queries), count), -1)
 
-def _lowest(
-    old: NDArray[np.float32], new: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.float32], Index]:
-    """Merge scores: return the `count` lowest and their columns, those of `new` after `old`."""
-    both = np.concatenate([old, new], axis=1)
-    kept = np.argpartition(both, count - 1, axis=1)[:, :count]
-    return np.take_along_axis(both, kept, axis=1), kept
+    def add(self, block: Block, scores: NDArray[np.float32], position: Index) -> None:
+        """Merge the candidates of a block, and compute distances while its rows are in memory."""
+        both = np.concatenate([self.scores, scores], axis=1)
+        kept = np.argpartition(both, self.count - 1, axis=1)[:, : self.count]
+        self.scores = np.take_along_axis(both, kept, axis=1)
+        numbers = np.where(position < 0, -1, block.numbers[position])
+        self.index = np.take_along_axis(np.concatenate([self.index, numbers], axis=1), kept, axis=1)
+        self.distances = np.take_along_axis(
+            np.pad(self.distances, [(0, 0), (0, scores.shape[1])], constant_values=np.inf),
+            kept,
+            axis=1,
+        )
+        limit = self._limit()
+        query, slot = np.nonzero(
+            (kept >= self.count) & (self.index >= 0) & ~(self.scores > limit[:, None])
+        )
+        row = position[query, kept[query, slot] - self.count]
+        self.distances[query, slot] = pair_distances(
+            self.queries, self.norms, query, block.rows, row, self.metric
+        )
 
+    def _limit(self) -> Reals:
+        """Return the score beyond which no row can be among the k nearest."""
+        kth = np.partition(self.scores, self.k - 1, axis=1)[:, self.k - 1].astype(np.float64)
+        far = farthest(self.metric, self.queries.shape[1], self.centered_norms, kth)
+        return far + self._bound(far)
 
-def _sorted(distances: Reals, index: Index, k: int) -> tuple[Reals, Index]:
-    order = np.lexsort((index, distances), axis=1)[:, :k]
-    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(index, order, axis=1)
+    def _bound(self, distances: Reals) -> Reals:
+        return rounding_bound(
+            self.metric, self.queries.shape[1], self.centered_norms, distances, np.float32
+        )
+
+    def sorted(self) -> tuple[Reals, Index]:
+        """Return the k nearest candidates by (distance, row number)."""
+        order = np.lexsort((self.index, self.distances), axis=1)[:, : self.k]
+        return (
+            np.take_along_axis(self.distances, order, axis=1),
+            np.take_along_axis(self.index, order, axis=1),
+        )
+
+    def doubtful(self, kth: Reals, total: int) -> NDArray[np.bool_]:
+        """Say for which queries a row that is no candidate could be within the distance `kth`."""
+        last = self.scores.max(axis=1) if self.count < total else np.inf
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which is above nothing
+            return ~(kth < last - self._bound(kth))
 
 
 def _in_full(

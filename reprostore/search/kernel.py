@@ -1,4 +1,4 @@
-"""The float64 distance that decides every order, and how far a matrix product may be from it."""
+"""The float64 distance that decides every order."""
 
 from typing import Any, Literal
 
@@ -10,19 +10,20 @@ Rows = NDArray[Any]
 Index = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
-_CHUNK = 2**17
-"""Float64 values of one chunk of pairs, 1 MiB: it stays in the cache."""
+_CHUNK = 2**16
+"""Float64 values of one chunk of pairs, 512 KiB: it stays in the cache."""
 
 _ZERO_NORM = 1e-120
 """Squared norm below which a vector is zero; that of any other float32 vector is above 1e-90."""
 
 
 def ordered_sum(terms: Reals) -> Reals:
-    """Sum each row in an order that depends on nothing but its length; `terms` is overwritten.
+    """Sum each row in an order that depends on nothing but its length.
 
-    The second half of the row is added onto the first, again and again. Only element-wise
-    additions occur, so that the bits of a row's sum depend neither on the other rows nor on a
-    library's blocking, and the rounding error grows with ⌈log2 d⌉ instead of d.
+    The second half of the row, as if padded with zeros to a power of two, is added onto the first,
+    again and again. Only element-wise additions occur, so that the bits of a row's sum depend
+    neither on the other rows nor on a library's blocking, and the rounding error grows with
+    ⌈log2 d⌉ instead of d.
 
     Parameters
     ----------
@@ -35,12 +36,13 @@ def ordered_sum(terms: Reals) -> Reals:
         The sums.
     """
     length = terms.shape[1]
-    while length > 1:
-        half = (length + 1) // 2
-        head = terms[:, : length - half]
-        np.add(head, terms[:, half:length], out=head)
-        length = half
-    return terms[:, 0].copy()
+    half = 1 << (max(length - 1, 1).bit_length() - 1)
+    sums = terms[:, :half].copy()
+    sums[:, : length - half] += terms[:, half:]
+    while half > 1:
+        half //= 2
+        sums = sums[:, :half] + sums[:, half:]
+    return sums[:, 0]
 
 
 def squared_norms(rows: Rows) -> Reals:
@@ -123,7 +125,7 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
     ndarray, shape (row, d)
         C-contiguous.
     """
-    result = np.empty(rows.shape, dtype)
+    result: Rows = np.empty(rows.shape, dtype)
     with np.errstate(over="ignore"):
         if metric == "squared_l2":
             np.subtract(rows, center, out=result, casting="same_kind")
@@ -131,58 +133,3 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
             lengths = np.where(norms < _ZERO_NORM, np.inf, np.sqrt(norms))
             np.divide(rows, lengths[:, None], out=result, casting="same_kind")
     return result
-
-
-def rounding_bound(
-    metric: Metric, dimension: int, query_norms: Reals, distances: Reals, dtype: type
-) -> Reals:
-    """Bound the error of a matrix-product score, for every row that could be near enough to matter.
-
-    Let u be the unit roundoff of `dtype` and γ_n = nu/(1 − nu). In whatever order it is summed,
-    a dot product of length d is off by at most γ_d·‖q‖‖t‖ (Higham, eq. 3.5, with Cauchy–Schwarz).
-
-    ``cosine``: the norms are 1; rounding the two unit vectors to `dtype` adds 2u + u².
-
-    ``squared_l2``: a score is ‖q‖² + ‖t‖² − 2q·t of centered vectors. Three dot products and two
-    additions are off by γ_{d+2}(‖q‖ + ‖t‖)², and rounding the vectors to `dtype` moves the true
-    distance by (2u + u²)(‖q‖ + ‖t‖)²: the error scales with the norms, not with the distance,
-    which is why near-duplicates cannot be ordered by it. ‖t‖ need not be known: a row that is
-    at least as near as the k-th neighbor, at distance d_k, has ‖t‖ ≤ ‖q‖ + √d_k, so that
-    (2‖q‖ + √d_k)² stands for the square, and an outlier elsewhere in the corpus costs nothing.
-
-    γ_{d+32} covers these terms, the products of errors and the rounding of `pair_distances`,
-    which is γ_{⌈log2 d⌉+3} in float64. Where sums could overflow, the bound is infinite; a term of
-    the smallest normal number covers what underflows, even if it is flushed to zero.
-
-    Parameters
-    ----------
-    metric : {"cosine", "squared_l2"}
-        Which score.
-    dimension : int
-        Length d of the vectors.
-    query_norms : ndarray of float64, shape (query,)
-        Squared norms of the prepared queries.
-    distances : ndarray of float64, shape (query,)
-        Distance d_k of each query's k-th neighbor so far; lower is nearer.
-    dtype : type
-        In what the products were computed, `numpy.float32` or `numpy.float64`.
-
-    Returns
-    -------
-    ndarray of float64, shape (query,)
-        |score − distance| is at most this.
-
-    References
-    ----------
-    N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM 2002, §3.1.
-    """
-    limits = np.finfo(dtype)
-    unit = float(limits.eps) / 2
-    terms = (dimension + 32) * unit
-    gamma = terms / (1 - terms) if terms < 1 else np.inf
-    if metric == "cosine":
-        scale = np.ones(len(distances))
-    else:
-        scale = np.square(2 * np.sqrt(query_norms) + np.sqrt(distances))
-    bound = gamma * scale + 4 * dimension * float(limits.tiny) * (1 + np.sqrt(scale))
-    return np.where(scale < float(limits.max) / 8, bound, np.inf)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 
 from reprostore.search.kernel import Index, Metric
 
-_TILE = 2**24
-"""Scores that are held at a time, 64 MiB."""
+_TILE = 2**23
+"""Scores that are held at a time, 32 MiB."""
+
+_GROUP = 16
+"""Columns whose lowest score is looked at first."""
 
 
 def candidates(
@@ -39,27 +43,51 @@ def candidates(
     scores = np.empty((len(queries), count), np.float32)
     index = np.empty((len(queries), count), np.int64)
     with torch.inference_mode(), _full_precision():
-        row_norms = right.square().sum(1)
+        if metric == "cosine":
+            row_norms, alpha, beta = right.new_zeros(1), -1, 0
+        else:
+            row_norms, alpha, beta = right.square().sum(1), -2, 1
         step = max(1, _TILE // len(rows))
+        tile = left.new_empty(min(step, len(left)), len(right))
         for start in range(0, len(queries), step):
             part = left[start : start + step]
-            if metric == "cosine":
-                tile = torch.mm(part, right.T).neg_()
-            else:
-                tile = torch.addmm(row_norms, part, right.T, alpha=-2)
-            best = tile.topk(count, dim=1, largest=False)
-            values = best.values
+            product = tile[: len(part)]
+            torch.addmm(row_norms, part, right.T, alpha=alpha, beta=beta, out=product)
+            values, columns = _lowest(product, count)
             if metric == "squared_l2":
-                values = values + part.square().sum(1, keepdim=True)
+                values += part.square().sum(1, keepdim=True)
             scores[start : start + step] = values.cpu().numpy()
-            index[start : start + step] = best.indices.cpu().numpy()
+            index[start : start + step] = columns.cpu().numpy()
     return scores, index
+
+
+def _lowest(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the lowest scores of each row and their columns.
+
+    The lowest scores lie in the groups of columns whose minima are lowest; to find those first is
+    a quicker pass over all scores than `topk`. NaN, from sums that overflow, would hide a group.
+    """
+    groups = scores.shape[1] // _GROUP
+    whole = groups * _GROUP
+    minima = scores[:, :whole].view(len(scores), _GROUP, groups).amin(1)
+    if groups <= count or minima.isnan().any():
+        found = scores.topk(count, dim=1, largest=False)
+        return found.values, found.indices
+    best = minima.topk(count, dim=1, largest=False).indices
+    every = torch.arange(scores.shape[1], device=scores.device)
+    columns = (best[:, None] + every[:whole:groups, None]).flatten(1)
+    columns = torch.cat([columns, every[whole:].expand(len(scores), -1)], dim=1)
+    found = scores.gather(1, columns).topk(count, dim=1, largest=False)
+    return found.values, columns.gather(1, found.indices)
 
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Switch off TF32 and bfloat16 products, whose errors the rounding bound does not cover."""
-    backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    backends: list[Any] = [
+        torch.backends.cuda.matmul,
+        getattr(torch.backends.mkldnn, "matmul", None),
+    ]
     modern = [backend for backend in backends if hasattr(backend, "fp32_precision")]
     if modern:
         before = [backend.fp32_precision for backend in modern]

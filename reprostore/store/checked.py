@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import CorruptionError
-from reprostore.store.arrays import open_array, read_whole
+from reprostore.store.arrays import open_array
 from reprostore.store.run import WRITTEN, Run, seeds_text
 
 
@@ -31,7 +31,8 @@ class CheckedArray:
         self.run = run
         self.name = name
         self._array = run.array(name)
-        self._length = run.array("status").shape[0]
+        self._status = run.status  # what is written later is not checked by this view
+        self._length = len(self._status)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,8 +82,8 @@ class CheckedArray:
         return np.asarray(block[(*rest, *keys[2:])])
 
     def _read(self, slots: slice, rows: slice) -> NDArray[Any]:
-        # The status first: what it calls written has been in its place since before.
-        written = np.flatnonzero(read_whole(self.run.array("status"), slots) == WRITTEN)
+        # What the status called written has been in its place since before it was read.
+        written = np.flatnonzero(self._status[slots] == WRITTEN)
         block = np.asarray(self._array[slots, rows])
         if len(written) == 0 or block.size == 0:
             return block

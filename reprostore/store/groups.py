@@ -131,10 +131,10 @@ def remove_group(store_path: Path, target: str) -> None:
 
 
 def _bring_back(leftover: Path, store_path: Path) -> None:
-    group = leftover / "group"
-    if not group.exists():
+    group, target = leftover / "group", leftover / "target"
+    if not (group.exists() and target.exists()):
         return
-    place = store_path / (leftover / "target").read_text()
+    place = store_path / target.read_text()
     try:
         if not place.exists():
             group.rename(place)

@@ -13,6 +13,7 @@ from reprostore.specs import to_jsonable
 from reprostore.store.arrays import open_array, read_whole, write_array
 from reprostore.store.groups import staged_group
 from reprostore.store.locks import locked
+from reprostore.store.present import require_files
 
 
 def write_labelled(store_path: Path, target: str, dataset: xr.Dataset) -> None:
@@ -95,6 +96,7 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
             "Run the analysis again.",
         )
     store = LocalStore(store_path, read_only=True)
+    action = f"Delete the folder {store_path / target}; it is made again."
     labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
     coordinates = cast("list[str]", attributes.pop("coordinates", []))
     group = zarr.open_group(store, path=target, mode="r")
@@ -102,10 +104,50 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
     for name in group.array_keys():
         array = open_array(store, f"{target}/{name}")
         dims = tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
-        values = np.asarray(labels[name]) if name in labels else read_whole(array)
+        require_files(store_path, array, action)
+        values = np.asarray(labels[name]) if name in labels else _values(array)
         variables[name] = (dims, values, dict(array.attrs.asdict()))
     return xr.Dataset(
         {name: value for name, value in variables.items() if name not in coordinates},
         coords={name: value for name, value in variables.items() if name in coordinates},
         attrs=attributes,
     )
+
+
+def _values(array: "zarr.Array[Any]") -> np.ndarray[Any, Any]:
+    if array.ndim:
+        return read_whole(array)
+    try:
+        return np.asarray(array[()])
+    except Exception as error:  # whatever a decoder raises
+        raise CorruptionError(
+            f"The array {array.path} of the store is damaged ({error}).",
+            "Every chunk agrees with its checksum.",
+            "Delete the group that it is in; it is made again.",
+        ) from error
+
+
+def read_cached(store_path: Path, target: str, key: str, value: Any) -> xr.Dataset | None:  # noqa: ANN401
+    """Read a group that can be made again, if it is whole and made from the same.
+
+    Parameters
+    ----------
+    store_path : Path
+        Folder of the store.
+    target : str
+        Path of the group in the store.
+    key, value
+        The attribute that says what it was made from, and what that has to be.
+
+    Returns
+    -------
+    xarray.Dataset or None
+        None where it is absent, stale or damaged.
+    """
+    try:
+        attributes = read_attributes(store_path, target)
+        if attributes is None or attributes.get(key) != value:
+            return None
+        return read_labelled(store_path, target)
+    except CorruptionError:  # what is in doubt is made again
+        return None

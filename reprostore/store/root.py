@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,8 +50,12 @@ class SampleStore:
         return read_root_attributes(self.path)
 
     def run_paths(self) -> list[str]:
-        """Return the paths (model/sampler/condition) of all runs, sorted."""
-        return sorted(_groups(self.path / "runs", depth=3, key="run"))
+        """Return the paths (model/sampler/condition) of all runs, sorted.
+
+        Damaged runs are among them, so that opening one says what is wrong with it.
+        """
+        folder = self.path / "runs"
+        return sorted(group.relative_to(folder).as_posix() for group in folder.glob("*/*/*/"))
 
     def runs(
         self,
@@ -325,17 +329,6 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
             "Install a newer version of reprostore.",
         )
     return dict(attributes)
-
-
-def _groups(folder: Path, depth: int, key: str) -> Iterator[str]:
-    """Find groups with an attribute, `depth` folders down, without opening arrays."""
-    for group in folder.glob("/".join(["*"] * depth) + "/"):
-        try:
-            found = key in json.loads((group / "zarr.json").read_bytes()).get("attributes", {})
-        except (OSError, ValueError, TypeError, AttributeError):
-            found = True  # damaged: listed, so that opening it says so
-        if found:
-            yield group.relative_to(folder).as_posix()
 
 
 def _now() -> str:

@@ -319,6 +319,7 @@ def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequenc
     count, steps = len(numbers), len(spec.steps)
     with staged_group(store_path, f"runs/{spec.path}") as staging:
         store = staging.store
+        shards = {"sample": layout.shard, "denoised": layout.denoised_shard}
         for name in ["sample", "denoised"] if layout.denoised else ["sample"]:
             create_array(
                 store,
@@ -327,7 +328,7 @@ def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequenc
                 dims=("seed", "step", *spec.sample_dims),
                 dtype=spec.stored_dtype,
                 chunks=(layout.chunk, 1, *spec.sample_shape),
-                shards=(*layout.shard, *spec.sample_shape),
+                shards=(*shards[name], *spec.sample_shape),
             )
         for name, dtype in [("digest", "uint64"), ("session", "uint64"), ("status", "uint8")]:
             create_array(

@@ -85,9 +85,9 @@ def exact_interval(successes: Floats, trials: Floats, tail: float) -> tuple[Floa
 
 
 def _exact_lower_bound(x: Floats, n: Floats, tail: float) -> Floats:
-    # Newton's method for log P(X ≥ x) = log tail in u = log p. As a function of u the left side
-    # increases and is concave, being the logarithm of the integral of the
-    # log-concave e^{xu}(1 − e^u)^{n − x}: so no step leads beyond the solution, and it converges from any start.
+    # Newton's method for log P(X ≥ x) = log tail in u = log p. The left side increases in u and is
+    # concave, being the logarithm of an integral of the log-concave e^{xu}(1 − e^u)^{n − x}. So no
+    # step leads beyond the solution, and every start converges.
     positive = np.maximum(x, 1)  # without successes the bound is 0, set at the end
     u = np.log(positive / (n + 1))
     for _ in range(_NEWTON_STEPS):

@@ -171,10 +171,10 @@ def test_candidates_alone_are_not_exact(family):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("exponent", [-120, 0, 90])
+@pytest.mark.parametrize("exponent", [-120, -74, 0, 90])
 @pytest.mark.parametrize("metric", ["cosine", "squared_l2"])
 def test_products_that_leave_the_range_of_float32(engine, exponent, metric):
-    """Squares of 2**-120 underflow to zero in float32, those of 2**90 overflow."""
+    """Squares of 2**-120 become zero in float32, of 2**-74 subnormal, of 2**90 infinite."""
     rng = np.random.default_rng(2)
     numbers = rng.integers(-3, 4, (50, 6))
     corpus, queries = numbers[:40], numbers[40:]
@@ -184,16 +184,24 @@ def test_products_that_leave_the_range_of_float32(engine, exponent, metric):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_outliers_that_overflow_leave_the_others_exact(engine):
-    numbers = whole_numbers("near", np.random.default_rng(3), (60, 8))
-    corpus = numbers[:50].astype(np.float32)
-    expected = exact_index(numbers[50:], numbers[:50], 4, "squared_l2")
-    far = np.full((30, 8), 2.0**100, np.float32)
-    far[::2] *= -1
-    for order in (np.concatenate([corpus, far]), np.concatenate([far, corpus])):
-        shift = 0 if order[0, 0] == corpus[0, 0] else len(far)
-        found = knn(numbers[50:].astype(np.float32), order, 4, "squared_l2", engine, block_rows=30)
-        assert (found.index - shift).tolist() == expected
+@pytest.mark.parametrize("block_rows", [50, 600])
+def test_outliers_that_overflow_leave_the_others_exact(engine, block_rows):
+    numbers = whole_numbers("near", np.random.default_rng(3), (310, 8))
+    corpus = np.full((600, 8), 2.0**100, np.float32)
+    corpus[::4] *= -1
+    for order in (1, -1):
+        corpus[1::2] = numbers[:300][::order]
+        found = knn(
+            numbers[300:].astype(np.float32),
+            corpus,
+            4,
+            "squared_l2",
+            engine,
+            block_rows=block_rows,
+        )
+        truth = exact_index(numbers[300:], numbers[:300][::order], 4, "squared_l2")
+        assert ((found.index - 1) // 2).tolist() == truth
+        assert (found.index % 2 == 1).all()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,1 @@
+"""The command line `repro`: it parses, calls the libraries and prints."""

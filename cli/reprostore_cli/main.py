@@ -1,0 +1,57 @@
+"""The program `repro` and its commands."""
+
+import contextlib
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from reprostore_cli.analyze import analyze
+from reprostore_cli.generate import generate
+from reprostore_cli.plan import plan
+from reprostore_cli.status import status
+
+app = typer.Typer(
+    name="repro",
+    help="Store diffusion-model samples once; measure reproducibility and memorization.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(generate)
+app.command()(analyze)
+app.command()(plan)
+app.command()(status)
+
+
+def _print_version(asked: bool) -> None:  # typer calls it with the flag's value
+    if asked:
+        from importlib.metadata import version  # importing the library takes much longer
+
+        typer.echo(f"reprostore {version('reprostore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Store diffusion-model samples once; measure reproducibility and memorization."""
+
+
+def main() -> None:
+    """Run the command line of this process, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without θ shows "?" instead
+            stream.reconfigure(errors="replace")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with contextlib.suppress(BrokenPipeError):
+        app()
