@@ -10,7 +10,6 @@ import numpy as np
 
 from reprostore.errors import DriftError
 from reprostore.store import Run, SampleStore
-from reprostore.store.arrays import read_whole
 from reprostore.store.run import WRITTEN
 
 COMPARED = ("batch_size", "device", "threads", "tf32", "versions")
@@ -53,7 +52,7 @@ def run_sessions(store: SampleStore, run: Run) -> list[dict[str, Any]]:
 
     Sessions that were started in the same second come in the order of their first slots.
     """
-    numbers = read_whole(run.array("session"))
+    numbers = run.recorded("session")
     status = run.status
     numbers, first = np.unique(numbers[: len(status)][status == WRITTEN], return_index=True)
     sessions = [store.session(int(number)) for number in numbers[np.argsort(first)]]

@@ -1,7 +1,7 @@
 """Generate what a study asks for and the store does not have."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,19 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from reprostore.background import BackgroundWriter
-from reprostore.errors import DriftError, ModelError, SpecError
+from reprostore.batches import sampled_batch
+from reprostore.errors import DriftError, SpecError
 from reprostore.execution import REPRODUCED, check_execution, current_execution
-from reprostore.images import to_uint8
 from reprostore.models import load_model, weight_digests
 from reprostore.models.base import Model
-from reprostore.noise import initial_noise, noise_probe, sample_generators
 from reprostore.pending import RunRequest
-from reprostore.samplers import Sampler, build_sampler, canonical_scheduler
-from reprostore.samplers.base import State
-from reprostore.specs import ModelSpec, RunSpec
+from reprostore.resolve import prepare
+from reprostore.samplers import Sampler, canonical_scheduler
+from reprostore.specs import RunSpec
 from reprostore.store import Run, SampleStore, StepTable, Unit
 from reprostore.store.locks import try_lock
-from reprostore.store.run import WRITTEN, seeds_text
+from reprostore.store.run import WRITTEN
 from reprostore.store.units import UnitWriter
 
 Progress = Callable[[str, int, int], None]
@@ -77,60 +76,6 @@ class Settings:
                 "Use --device cpu, or leave it out.",
             )
         return self.device
-
-
-def prepare(
-    request: RunRequest, model: Model, base: Path, *, batch_size: int, dtype: str
-) -> tuple[RunSpec, Sampler]:
-    """Resolve a run: the sampler with all of its values, and the RunSpec that is recorded.
-
-    Parameters
-    ----------
-    request : RunRequest
-        The run as written in a study.
-    model : Model
-        The loaded model.
-    base : Path
-        Folder of the study file.
-    batch_size : int
-        Samples per forward pass.
-    dtype : str
-        In what the model computes.
-
-    Raises
-    ------
-    SpecError, ModelError
-        The sampler cannot be used with this model.
-    """
-    sampler = build_sampler(request.sampler_spec, model)
-    spec = RunSpec(
-        model=request.model,
-        sampler=request.sampler,
-        condition=request.condition,
-        kind=model.kind,
-        sample_dims=model.sample_dims,
-        sample_shape=model.sample_shape,
-        model_spec=with_parameters(request.model_spec, model),
-        sampler_spec=request.sampler_spec,
-        condition_spec=request.condition_spec,
-        weights=weight_digests(request.model_spec, base),
-        scheduler=sampler.identity,
-        noise_scale=sampler.noise_scale,
-        compute_dtype=dtype,
-        stored_dtype=request.sampler_spec.dtype,
-        steps=sampler.steps,
-        batch_size=batch_size,
-    )
-    return spec, sampler
-
-
-def with_parameters(spec: ModelSpec, model: Model) -> ModelSpec:
-    """Fill in the number of parameters of a torch network where the study leaves it out."""
-    network = getattr(model, "network", None)
-    if spec.parameters is None and isinstance(network, torch.nn.Module):
-        count = sum(parameter.numel() for parameter in network.parameters())
-        return spec.model_copy(update={"parameters": count}) if count else spec
-    return spec
 
 
 def generate(
@@ -334,70 +279,3 @@ class _Put:
 
     def __call__(self) -> None:
         self.unit_writer.put(self.slots, self.row, self.sample, self.denoised)
-
-
-def sampled_batch(
-    sampler: Sampler,
-    model: Model,
-    seeds: NDArray[np.int64],
-    batch_size: int,
-    stored_dtype: str = "float32",
-) -> tuple[NDArray[np.float32], Iterator[tuple[NDArray[Any], NDArray[Any] | None]]]:
-    """Sample one batch, padded to its constant size.
-
-    Parameters
-    ----------
-    sampler : Sampler
-        Resolved for this model.
-    model : Model
-        The model.
-    seeds : ndarray
-        (n,) with n ≤ `batch_size`; the last seed is repeated as padding, and left out again.
-    batch_size : int
-        Samples per forward pass: convolutions give other last bits at other sizes.
-    stored_dtype : str
-        Dtype of the states that are returned.
-
-    Returns
-    -------
-    probe : ndarray
-        (n, 8) float32, the first values of the noise.
-    states : iterator
-        For each recorded step, sample and denoised, (n, *sample_shape) in the stored dtype. It
-        raises ModelError where a sample that is to be rounded to uint8 is not finite; in the
-        other dtypes such values pass.
-    """
-    padded = [*seeds.tolist(), *[int(seeds[-1])] * (batch_size - len(seeds))]
-    generators = sample_generators(padded)
-    noise = initial_noise(generators, model.sample_shape)
-
-    def states() -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-        for state in sampler.sample(noise, generators):
-            if stored_dtype == "uint8":
-                _require_finite(state, seeds)
-            sample = _stored(state.sample[: len(seeds)], stored_dtype)
-            denoised = None
-            if state.denoised is not None:
-                denoised = _stored(state.denoised[: len(seeds)], stored_dtype)
-            yield sample, denoised
-
-    return noise_probe(noise)[: len(seeds)], states()
-
-
-def _require_finite(state: State, seeds: NDArray[np.int64]) -> None:
-    fine = torch.isfinite(state.sample[: len(seeds)]).flatten(1).all(dim=1).cpu().numpy()
-    if not fine.all():
-        raise ModelError(
-            f"The model gave samples that are not finite for the seeds {seeds_text(seeds[~fine])} "
-            f"after step {state.step}.",
-            "Images that are stored as uint8 are finite numbers.",
-            "Check the checkpoint and the noise schedule.",
-        )
-
-
-def _stored(state: torch.Tensor, dtype: str) -> NDArray[Any]:
-    values: NDArray[Any] = state.to("cpu", torch.float32, copy=True).numpy()
-    if dtype == "uint8":
-        return to_uint8(values)
-    with np.errstate(over="ignore"):  # what does not fit into float16 is refused by the writer
-        return values.astype(dtype, copy=False)

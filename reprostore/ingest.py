@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reprostore.canonical import fingerprint
 from reprostore.datasets.arrays import split_key
 from reprostore.datasets.sources import open_source
 from reprostore.digests import file_digest, folder_digest
 from reprostore.errors import CorruptionError, DatasetError, IdentityError, MissingDataError
 from reprostore.layout import CHUNK_BYTES, MIB
 from reprostore.seeds import check_ranges, parse_ranges, shorten
-from reprostore.specs import DatasetSpec, Subset, fingerprint
+from reprostore.specs import DatasetSpec, Subset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
 from reprostore.store.groups import staged_group

@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from reprostore.canonical import fingerprint
 from reprostore.embed import EncoderHandle, embed_dataset, embed_run
 from reprostore.embed.handle import Progress
 from reprostore.errors import DatasetError
 from reprostore.ingest import StoredDataset, subset_text
 from reprostore.search import knn
-from reprostore.specs import Subset, fingerprint
+from reprostore.specs import Subset
 from reprostore.store import Run, SampleStore
 from reprostore.store.labelled import read_cached, write_labelled
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reprostore.canonical import to_jsonable
 from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
 from reprostore.samplers import canonical_scheduler
-from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec, to_jsonable
+from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec
 from reprostore.store import SampleStore
 from reprostore.store.run import WRITTEN, first_difference
 

@@ -1,10 +1,6 @@
 """Frozen value types that say what was made: they round-trip through JSON and are the identity."""
 
-import hashlib
-import json
-import math
 import re
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -17,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from reprostore.canonical import fingerprint, to_jsonable
 from reprostore.errors import SpecError
 from reprostore.seeds import check_ranges, shorten
 
@@ -215,17 +212,6 @@ class SamplerSpec(Spec):
             )
         return self
 
-    @model_validator(mode="after")
-    def _check_recorded(self) -> Self:
-        if self.dtype == "uint8" and (self.record != "final" or self.denoised):
-            raise ValueError(
-                'dtype "uint8" is for finished images: it goes with record = "final" and without '
-                "denoised"
-            )
-        if isinstance(self.record, tuple) and any(step > self.steps for step in self.record):
-            raise ValueError(f"record names a step beyond the last one, {self.steps}")
-        return self
-
     def recorded_steps(self) -> tuple[int, ...]:
         """Return the recorded steps in increasing order; the last state is always among them."""
         if self.record == "final":
@@ -352,34 +338,3 @@ class RunSpec(Spec):
     def fingerprint(self) -> str:
         """blake2b-128 of the identity, in hexadecimal."""
         return fingerprint(self.identity())
-
-
-def to_jsonable(value: Any) -> Any:  # noqa: ANN401
-    """Turn a value into plain JSON types; infinities and NaN become strings.
-
-    Attributes of a Zarr group cannot hold NaN or infinity, and scheduler configs contain them
-    (``lambda_min_clipped = -inf``).
-    """
-    if isinstance(value, Mapping):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((to_jsonable(item) for item in value), key=canonical_json)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [to_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if hasattr(value, "tolist"):
-        return to_jsonable(value.tolist())
-    return str(value)
-
-
-def canonical_json(value: Any) -> str:  # noqa: ANN401
-    """Return JSON with sorted keys and no white space, the form that is hashed."""
-    return json.dumps(to_jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def fingerprint(value: Any) -> str:  # noqa: ANN401
-    """Return blake2b-128 of the canonical JSON of `value`, 32 hexadecimal digits."""
-    return hashlib.blake2b(canonical_json(value).encode(), digest_size=16).hexdigest()

@@ -131,8 +131,8 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
         A model or sampler cannot be used, or a run in the store is something else.
     """
     _require_torch()
-    from reprostore.generate import prepare
     from reprostore.models import load_model
+    from reprostore.resolve import prepare
 
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None

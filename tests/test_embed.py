@@ -1,4 +1,4 @@
-"""Vectors in the store: those of encoding directly, each made once, never trusted while in doubt."""
+"""Vectors in the store: those of encoding directly, made once, never trusted while in doubt."""
 
 import shutil
 
@@ -203,9 +203,7 @@ def test_vectors_are_right_after_a_kill_between_any_two_changes(tmp_path, encode
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "delete"])
-def test_damaged_vectors_are_an_error_also_where_more_are_to_be_made(
-    store, encoder, handle, kind
-):
+def test_damaged_vectors_are_an_error_also_where_more_are_to_be_made(store, encoder, handle, kind):
     run = add_run(store, "a", samples(6))
     vectors = embed_run(store, handle(), run)
     damage(store.path / vectors.group / "vector", kind)
@@ -221,9 +219,7 @@ def test_vectors_whose_samples_are_not_known_are_made_again(store, encoder, hand
     run = add_run(store, "a", samples(6))
     vectors = embed_run(store, handle(), run)
     damage(store.path / vectors.group / "source_digest", kind)
-    np.testing.assert_array_equal(
-        read(embed_run(store, handle(), run)), truth(encoder, samples(6))
-    )
+    np.testing.assert_array_equal(read(embed_run(store, handle(), run)), truth(encoder, samples(6)))
     assert encoder.encoded == 12
 
 
@@ -240,9 +236,7 @@ def test_vectors_that_are_not_finite_are_refused(store, encoder, handle):
     with pytest.raises(DatasetError, match="samples of the run a/s/none"):
         embed_run(store, handle(), run)
     encoder.matrix = Projection().matrix
-    np.testing.assert_array_equal(
-        read(embed_run(store, handle(), run)), truth(encoder, samples(6))
-    )
+    np.testing.assert_array_equal(read(embed_run(store, handle(), run)), truth(encoder, samples(6)))
 
 
 def test_vectors_do_not_depend_on_the_batch_size(store):
@@ -348,9 +342,7 @@ def test_floating_items_are_seen_as_their_png_would_be(store, encoder, handle, t
 
 
 @pytest.mark.parametrize("change", ["weights", "items", "finished"])
-def test_vectors_of_other_items_are_made_again(
-    store, encoder, handle, tmp_path, blocks, change
-):
+def test_vectors_of_other_items_are_made_again(store, encoder, handle, tmp_path, blocks, change):
     dataset, _ = add_dataset(store, tmp_path, pictures(10))
     embed_dataset(store, handle(), dataset)
     expected = pictures(10)

@@ -20,7 +20,7 @@ from reprostore.errors import (
     StorageError,
 )
 from reprostore.ingest import StoredDataset, ingest, source_digest, subset_text
-from reprostore.specs import DatasetSpec
+from reprostore.specs import DatasetSpec, Subset, is_name
 from reprostore.store import create_store, open_store
 from reprostore.testing.faults import killed_after
 
@@ -152,9 +152,10 @@ def test_what_stands_beside_an_array_in_a_zarr_source_is_no_change_of_it(store, 
 def test_a_source_below_the_home_folder_is_watched_too(store, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.save(tmp_path / "d.npy", pictures(3))
-    assert source_digest(DatasetSpec(source="~/d.npy"), tmp_path / "elsewhere") == hashlib.sha256(
-        (tmp_path / "d.npy").read_bytes()
-    ).hexdigest()
+    assert (
+        source_digest(DatasetSpec(source="~/d.npy"), tmp_path / "elsewhere")
+        == hashlib.sha256((tmp_path / "d.npy").read_bytes()).hexdigest()
+    )
 
 
 def test_a_dataset_that_is_there_is_not_opened_or_read_again(store, tmp_path, monkeypatch):
@@ -209,7 +210,7 @@ def test_a_source_that_cannot_be_read_leaves_nothing(store, tmp_path):
 def test_damage_is_an_error_that_names_the_dataset(store, tmp_path, kind, dtype):
     items = pictures(300)
     items = items if dtype == np.uint8 else (items / 127.5 - 1).astype(np.float32)
-    dataset, _ = add_dataset(store, tmp_path, items)
+    add_dataset(store, tmp_path, items)
     damage(store.path / "datasets/items/item", kind)
     for rows in (slice(None), slice(299, 300), np.asarray([7, 3])):
         with pytest.raises(CorruptionError, match=r"items.*read in again from its source"):
@@ -249,8 +250,6 @@ def test_a_read_only_store_gives_what_it_has_and_takes_nothing(store, tmp_path):
 
 
 def test_names_of_subsets_fit_into_a_path():
-    from reprostore.specs import Subset, is_name
-
     texts = {
         index: subset_text(Subset(dataset="d", index=index))
         for index in ("all", "0-63", "0-63,99", ",".join(map(str, range(0, 400, 2))))

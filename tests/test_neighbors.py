@@ -1,4 +1,6 @@
-"""Neighbors kept in the store: those of brute force, and only while all they are made from stands."""
+"""Neighbors kept in the store: those of brute force, while all they are made from stands."""
+
+import shutil
 
 import numpy as np
 import pytest
@@ -126,8 +128,6 @@ def test_whatever_changes_is_searched_again(store, tmp_path, monkeypatch):
 
 
 def test_another_dataset_of_the_same_name_is_searched_again(store, tmp_path, monkeypatch):
-    import shutil
-
     dataset, _ = add_dataset(store, tmp_path, pictures(6, seed=1))
     of = dict(enumerate(pictures(4)))
     run = add_run(store, "a", of)

@@ -37,9 +37,10 @@ def test_nothing_is_suggested_for_something_else():
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
+from reprostore.canonical import to_jsonable  # noqa: E402
 from reprostore.models.checkpoint import quiet_diffusers  # noqa: E402
 from reprostore.samplers import build_sampler  # noqa: E402
-from reprostore.specs import SamplerSpec, to_jsonable  # noqa: E402
+from reprostore.specs import SamplerSpec  # noqa: E402
 from reprostore.testing.models import (  # noqa: E402
     DDPM_CONFIG,
     gaussian_denoiser,

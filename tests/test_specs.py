@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from reprostore.canonical import canonical_json, fingerprint, to_jsonable
 from reprostore.specs import (
     ConditionSpec,
     DatasetSpec,
@@ -18,10 +19,7 @@ from reprostore.specs import (
     RunSpec,
     SamplerSpec,
     Subset,
-    canonical_json,
-    fingerprint,
     is_name,
-    to_jsonable,
 )
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,8}", fullmatch=True).filter(

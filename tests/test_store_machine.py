@@ -169,4 +169,4 @@ def test_store_against_model():
 
 @pytest.mark.slow
 def test_store_against_model_long():
-    run_machine(examples=150, steps=25)
+    run_machine(examples=100, steps=20)

@@ -128,7 +128,8 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
     question = {
         "analysis": "generalization",
         "version": VERSION,
-        "options": options.model_dump(mode="json"),
+        # However they were chosen, the runs are those below.
+        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
         "runs": [subject.run.path for subject in subjects],
     }
     skipped = sorted({run.path for run in runs} - {subject.run.path for subject in subjects})

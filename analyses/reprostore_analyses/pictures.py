@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reprostore import __version__
-from reprostore.specs import fingerprint
+from reprostore.canonical import fingerprint
 from reprostore_analyses.computing import Computed
 from reprostore_analyses.context import Context
 

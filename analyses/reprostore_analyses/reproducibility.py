@@ -124,7 +124,8 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
     question = {
         "analysis": "reproducibility",
         "version": VERSION,
-        "options": options.model_dump(mode="json", exclude={"compare"}),
+        # However they were chosen, the runs are those below.
+        "options": options.model_dump(mode="json", exclude={"compare", "models", "samplers"}),
         "runs": [run.path for run in runs],
     }
     pairs = [

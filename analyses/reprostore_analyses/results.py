@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reprostore.canonical import fingerprint, to_jsonable
 from reprostore.execution import drift
-from reprostore.specs import fingerprint, to_jsonable
 from reprostore.store import Run, SampleStore
 from reprostore.store.labelled import read_cached, read_labelled, write_labelled
 

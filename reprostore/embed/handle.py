@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reprostore.canonical import fingerprint
 from reprostore.encoders import Encoder, encoder_identity, load_encoder
 from reprostore.errors import CorruptionError, DatasetError, SpecError, StorageError
-from reprostore.specs import EncoderSpec, fingerprint
+from reprostore.specs import EncoderSpec
 from reprostore.store import SampleStore
 from reprostore.store.labelled import read_attributes
 

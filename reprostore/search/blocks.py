@@ -9,8 +9,8 @@ import numpy as np
 from reprostore.errors import DatasetError, SpecError
 from reprostore.search.kernel import Index, Reals, Rows
 
-_BLOCK_VALUES = 2**23
-"""Values of one block, 32 MiB in float32."""
+_BLOCK_VALUES = 2**22
+"""Values of one block, 16 MiB in float32."""
 
 
 class Corpus(Protocol):
@@ -141,7 +141,7 @@ def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  
     index : array_like of int, optional
         Row numbers of a subset, in any order.
     block_rows : int, optional
-        Corpus rows that are read at a time; 32 MiB of float32 when not given.
+        Corpus rows that are read at a time; 16 MiB of float32 when not given.
 
     Returns
     -------

@@ -12,8 +12,8 @@ from typing import Any
 import zarr
 from zarr.storage import LocalStore
 
+from reprostore.canonical import to_jsonable
 from reprostore.errors import StorageError
-from reprostore.specs import to_jsonable
 from reprostore.store.locks import lock_folder, try_lock
 
 _REASONS = {

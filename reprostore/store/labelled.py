@@ -8,8 +8,8 @@ import xarray as xr
 import zarr
 from zarr.storage import LocalStore
 
+from reprostore.canonical import to_jsonable
 from reprostore.errors import CorruptionError, SpecError
-from reprostore.specs import to_jsonable
 from reprostore.store.arrays import open_array, read_whole, write_array
 from reprostore.store.groups import staged_group
 from reprostore.store.locks import locked

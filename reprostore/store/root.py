@@ -15,11 +15,15 @@ from reprostore.errors import FormatError, MissingDataError, NotFoundError, Stor
 from reprostore.specs import RunSpec
 from reprostore.store.groups import staged_group, storage_errors, sweep_staging
 from reprostore.store.locks import locked
-from reprostore.store.reading import combined_samples
+from reprostore.store.reading import Names, combined_samples
 from reprostore.store.run import Run, StepTable, check_identity, create_run
 
 FORMAT = 1
 """Version of the store format that this package writes; docs/format.md describes it."""
+
+
+Chosen = str | Sequence[str] | None
+"""One name, several, or all."""
 
 
 class SampleStore:
@@ -59,15 +63,15 @@ class SampleStore:
 
     def runs(
         self,
-        models: Sequence[str] | None = None,
-        samplers: Sequence[str] | None = None,
-        conditions: Sequence[str] | None = None,
+        models: Chosen = None,
+        samplers: Chosen = None,
+        conditions: Chosen = None,
     ) -> list[Run]:
         """Return the runs whose names are among those given, or all, sorted by path."""
+        filters = _names(models, samplers, conditions)
         chosen = []
         for path in self.run_paths():
             parts = path.split("/")
-            filters = (models, samplers, conditions)
             if all(f is None or part in f for part, f in zip(parts, filters, strict=True)):
                 chosen.append(self._run(path))
         return chosen
@@ -129,9 +133,9 @@ class SampleStore:
 
     def samples(
         self,
-        models: Sequence[str] | None = None,
-        samplers: Sequence[str] | None = None,
-        conditions: Sequence[str] | None = None,
+        models: Chosen = None,
+        samplers: Chosen = None,
+        conditions: Chosen = None,
     ) -> xr.Dataset:
         """Return the samples of runs over (model, sampler, condition, seed, step), lazily.
 
@@ -140,7 +144,7 @@ class SampleStore:
 
         Parameters
         ----------
-        models, samplers, conditions : sequence of str, optional
+        models, samplers, conditions : str or sequence of str, optional
             Names of the runs; all when left out. Every combination must exist.
 
         Returns
@@ -156,20 +160,20 @@ class SampleStore:
         SpecError
             Steps, shapes or dtypes differ.
         """
-        names = (models, samplers, conditions)
+        names = _names(models, samplers, conditions)
         return combined_samples(self.runs(*names), names, final=False)
 
     def final_samples(
         self,
-        models: Sequence[str] | None = None,
-        samplers: Sequence[str] | None = None,
-        conditions: Sequence[str] | None = None,
+        models: Chosen = None,
+        samplers: Chosen = None,
+        conditions: Chosen = None,
     ) -> xr.Dataset:
         """Return the last state of every run over (model, sampler, condition, seed), lazily.
 
         Like `samples`, but runs may have different numbers of steps.
         """
-        names = (models, samplers, conditions)
+        names = _names(models, samplers, conditions)
         return combined_samples(self.runs(*names), names, final=True)
 
     def start_session(self, execution: Mapping[str, Any]) -> int:
@@ -331,5 +335,10 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
     return dict(attributes)
 
 
+def _names(*chosen: Chosen) -> Names:
+    models, samplers, conditions = ([c] if isinstance(c, str) else c for c in chosen)
+    return models, samplers, conditions
+
+
 def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")

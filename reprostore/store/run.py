@@ -14,10 +14,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from reprostore.canonical import to_jsonable
 from reprostore.errors import CorruptionError, IdentityError, SpecError, StorageError
 from reprostore.layout import PROBE_LENGTH, SEED_CHUNK, RunLayout
 from reprostore.seeds import SEED_LIMIT, format_ranges, shorten
-from reprostore.specs import RunSpec, to_jsonable
+from reprostore.specs import RunSpec
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
 from reprostore.store.groups import staged_group, storage_errors
 from reprostore.store.locks import locked
