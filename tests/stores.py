@@ -22,10 +22,11 @@ def content(folder):
 
 
 def python(code, *arguments):
-    """Start a process that runs code with arguments."""
+    """Start a process that runs code with arguments; its input stays open until it is ended."""
     root = Path(__file__).parents[1]
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

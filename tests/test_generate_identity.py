@@ -5,7 +5,7 @@ import shutil
 import pytest
 from generating import FINAL, files, sample_bits, small_units, study
 
-import reprostore.generate
+import reprostore.resolve
 from reprostore.errors import IdentityError
 from reprostore.studies import generate_study
 from reprostore.testing.models import DDPM_CONFIG, tiny_checkpoint
@@ -81,14 +81,14 @@ def test_a_resolved_value_that_differs_is_refused_when_work_starts(tmp_path, mon
     tiny_checkpoint(tmp_path / "net", channels=3)
     generate_study(study(tmp_path, "0-3"))
     before = files(tmp_path / "store.zarr")
-    build = reprostore.generate.build_sampler
+    build = reprostore.resolve.build_sampler
 
     def other_default(spec, model):
         sampler = build(spec, model)
         sampler.identity["config"]["set_alpha_to_one"] = "another default"
         return sampler
 
-    monkeypatch.setattr("reprostore.generate.build_sampler", other_default)
+    monkeypatch.setattr("reprostore.resolve.build_sampler", other_default)
     with pytest.raises(
         IdentityError,
         match=r"scheduler\.config\.set_alpha_to_one is True in the store and 'another default'",

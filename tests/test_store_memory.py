@@ -13,7 +13,7 @@ from reprostore.layout import RunLayout
 STEPS = 51  # 50 solver steps and the noise before them
 
 _WRITE = """
-import json, resource, sys
+import json, sys
 import numpy as np
 import reprostore
 from reprostore.store.units import UnitWriter
@@ -21,8 +21,10 @@ from reprostore.testing.store import run_spec, step_table
 
 folder, side, batch, seeds, rows = sys.argv[1], *map(int, sys.argv[2:])
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # of this program: ru_maxrss begins with that of the process which started it
+    with open("/proc/self/status") as status:
+        [line] = [line for line in status if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
 
 def write(model, states, seeds, rows):
     spec = run_spec(model, sample_shape=states.shape[1:], steps=range(51), batch_size=batch,

@@ -6,13 +6,12 @@ The two sides take turns, and the median of the ratios goes to `extra_info`:
 
 import subprocess
 import sys
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import pytest
 import torch
 import zarr
+from sides import compare
 
 from reprostore.search import knn
 
@@ -23,25 +22,6 @@ QUERIES, CORPUS, DIMENSION, K = 2_000, 20_000, 512, 2
 def vectors():
     rng = np.random.default_rng(0)
     return tuple(rng.standard_normal((n, DIMENSION), np.float32) for n in (QUERIES, CORPUS))
-
-
-def seconds(function):
-    start = perf_counter()
-    function()
-    return perf_counter() - start
-
-
-def compare(benchmark, ours, other, repeats=7, times=1):
-    """Time both sides in turn; `other` stands for `times` times its work."""
-    ours()
-    other()
-    pairs = [(seconds(ours), times * seconds(other)) for _ in range(repeats)]
-    benchmark.extra_info |= {
-        "ours_s": median(a for a, _ in pairs),
-        "other_s": median(b for _, b in pairs),
-        "ratio": median(a / b for a, b in pairs),
-    }
-    benchmark.pedantic(ours)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "squared_l2"])
