@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 
 from reprostore import layout
 from reprostore.errors import MissingDataError, SpecError
-from reprostore.store import create_store, open_store
+from reprostore.store import create_store, open_store, reading
+from reprostore.store.checked import CheckedArray
 from reprostore.store.reading import run_dataset
 from reprostore.testing.store import fake_states, run_spec, step_table, write_units
 
@@ -165,16 +166,16 @@ def test_nothing_is_computed_before_it_is_asked_for(store):
                 selected.compute()
 
 
-def test_chunks_are_those_of_the_store(store):
+def test_chunks_are_whole_chunks_of_the_store(store):
     run = written(store, run_spec("a"), range(9))
     assert run.array("sample").chunks == (2, 1, 1, 2, 2)
     for dataset in (store.samples(), run_dataset(run)):
         chunks = dict(zip(dataset["sample"].dims, dataset["sample"].chunks, strict=True))
-        assert chunks["seed"] == (2, 2, 2, 2, 1)
+        assert chunks["seed"] == (4, 4, 1)  # two chunks of two seeds, a whole shard
         assert chunks["step"] == (1, 1, 1)
         assert (chunks["channel"], chunks["y"], chunks["x"]) == ((1,), (2,), (2,))
     final = store.final_samples()["sample"].chunks[3]
-    assert final == (2, 2, 2, 2, 1)
+    assert final == (4, 4, 1)
 
 
 def test_one_run_in_the_order_of_its_slots(store):
@@ -194,3 +195,23 @@ def test_a_run_without_written_seeds_is_empty(store):
     assert dataset["sample"].shape == (0, 3, 1, 2, 2)
     assert dataset["sample"].values.dtype == np.float32
     assert repr(run) == "Run('a/sampler/none', 0 of 5 seeds)"
+
+
+def test_several_chunks_of_a_shard_are_read_together_and_one_seed_alone(tmp_path, monkeypatch):
+    store = create_store(tmp_path / "b.zarr")
+    spec = run_spec("a", sample_shape=(3, 64, 64), steps=(0, 1), batch_size=64)
+    run = written(store, spec, range(200))
+    chunk, shard = run.array("sample").chunks[0], run.array("sample").shards[0]
+    assert 1 < chunk < shard
+    assert store.samples()["sample"].chunks[3] == (200,)  # the shard, of which 200 seeds exist
+    monkeypatch.setattr(reading, "READ", 2 * chunk * 3 * 64 * 64 * 4)
+    assert store.samples()["sample"].chunks[3][0] == 2 * chunk
+
+    asked = []
+    read = CheckedArray.__getitem__
+    monkeypatch.setattr(
+        CheckedArray, "__getitem__", lambda self, key: asked.append(key) or read(self, key)
+    )
+    one = store.samples()["sample"].sel(seed=7, step=1).squeeze().values
+    np.testing.assert_array_equal(one, expected(spec, [7], [1], 0)[0, 0])
+    assert [(key[0], key[1]) for key in asked] in ([(7, 1)], [(slice(7, 8, 1), slice(1, 2, 1))])

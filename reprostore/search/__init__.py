@@ -71,7 +71,8 @@ def knn(
     index : array_like of int, shape (row,), optional
         Search among these rows of the corpus only; row numbers are still those of the corpus.
     block_rows : int, optional
-        Corpus rows that are read at a time; 16 MiB of float32 when not given.
+        Corpus rows that are read at a time; 16 MiB of float32 when not given (64 MiB of an array
+        in memory).
 
     Returns
     -------

@@ -8,9 +8,13 @@ import numpy as np
 
 from reprostore.errors import DatasetError, SpecError
 from reprostore.search.kernel import Index, Reals, Rows
+from reprostore.search.rowwise import by_rows
 
 _BLOCK_VALUES = 2**22
-"""Values of one block, 16 MiB in float32."""
+"""Values of one block that is read from elsewhere, 16 MiB in float32."""
+
+_MEMORY_BLOCK_VALUES = 2**24
+"""Values of one block of an array in memory, whose rows are not copied to be read."""
 
 
 class Corpus(Protocol):
@@ -118,8 +122,20 @@ def checked_norms(rows: Rows, what: str, numbers: Index) -> Reals:
             "Vectors are real numbers, such as float32.",
             "Convert them before the search.",
         )
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.einsum("ij,ij->i", rows, rows, dtype=np.float64, casting="same_kind")
+    norms = np.empty(len(rows))
+
+    def fill(part: slice) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.einsum(
+                "ij,ij->i",
+                rows[part],
+                rows[part],
+                dtype=np.float64,
+                casting="same_kind",
+                out=norms[part],
+            )
+
+    by_rows(fill, *rows.shape)
     wrong = ~(norms <= float(np.finfo(np.float32).max) ** 2)
     if wrong.any():
         raise DatasetError(
@@ -128,7 +144,7 @@ def checked_norms(rows: Rows, what: str, numbers: Index) -> Reals:
             "Every value of a vector is a finite number.",
             "Find out where the vectors were made, mend or remove this one, and search again.",
         )
-    return np.asarray(norms)
+    return norms
 
 
 def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  # noqa: ANN401
@@ -141,7 +157,8 @@ def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  
     index : array_like of int, optional
         Row numbers of a subset, in any order.
     block_rows : int, optional
-        Corpus rows that are read at a time; 16 MiB of float32 when not given.
+        Corpus rows that are read at a time; 16 MiB of float32 when not given
+        (64 MiB of an array in memory).
 
     Returns
     -------
@@ -167,7 +184,8 @@ def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  
             "At least one row is read at a time.",
             "Leave block_rows out, or give a positive number.",
         )
-    length = block_rows or max(1, _BLOCK_VALUES // corpus.shape[1])
+    values = _MEMORY_BLOCK_VALUES if isinstance(corpus, np.ndarray) else _BLOCK_VALUES
+    length = block_rows or max(1, values // corpus.shape[1])
     return Blocks(corpus, _checked_index(index, corpus.shape[0]), length)
 
 

@@ -13,7 +13,8 @@ def rounding_bound(
     Let u be the unit roundoff of `dtype` and γ_n = nu/(1 − nu). In whatever order it is summed,
     a dot product of length d is off by at most γ_d·‖q‖‖t‖ (Higham, eq. 3.5, with Cauchy–Schwarz).
 
-    ``cosine``: the norms are 1; rounding the two unit vectors to `dtype` adds 2u + u².
+    ``cosine``: the norms are 1; the two unit vectors, each divided by its rounded norm and rounded
+    itself, add at most 4u(1 + 4u).
 
     ``squared_l2``: a score is ‖q‖² + ‖t‖² − 2q·t of centered vectors. Three dot products and two
     additions are off by γ_{d+2}(‖q‖ + ‖t‖)², and rounding the vectors to `dtype` moves the true

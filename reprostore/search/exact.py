@@ -61,7 +61,9 @@ def nearest(
     """
     stream = iter(blocks)
     first = next(stream)
-    center = first.rows.mean(axis=0, dtype=np.float64)
+    center = np.zeros(queries.shape[1])  # no shift leaves a cosine unchanged
+    if metric == "squared_l2":
+        center = first.rows.mean(axis=0, dtype=np.float64)
     best = _Best(queries, center, min(k + SPARE, len(blocks)), k, metric)
     left = prepared(queries, best.norms, center, metric, np.float32)
     for block in chain([first], stream):
@@ -82,7 +84,9 @@ class _Best:
     def __init__(self, queries: Rows, center: Reals, count: int, k: int, metric: Metric) -> None:
         self.queries, self.count, self.k, self.metric = queries, count, k, metric
         self.norms = squared_norms(queries)
-        self.centered_norms = squared_norms(queries - center)
+        self.centered_norms = (
+            squared_norms(queries - center) if metric == "squared_l2" else self.norms
+        )
         self.scores = np.full((len(queries), count), np.inf, np.float32)
         self.distances = np.full((len(queries), count), np.inf)
         self.index = np.full((len(queries), count), -1)

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reprostore.search.rowwise import by_rows
+
 Metric = Literal["cosine", "squared_l2"]
 Rows = NDArray[Any]
 Index = NDArray[np.int64]
@@ -47,11 +49,14 @@ def ordered_sum(terms: Reals) -> Reals:
 
 def squared_norms(rows: Rows) -> Reals:
     """Return the squared norm of each row, summed as in `pair_distances`; shape (row,)."""
-    every = np.arange(len(rows))
     norms = np.empty(len(rows))
-    for part in _chunks(every, rows.shape[1]):
-        values = rows[part].astype(np.float64)
-        norms[part] = ordered_sum(values * values)
+
+    def fill(rows_of: slice) -> None:
+        for part in _chunks(rows_of, rows.shape[1]):
+            values = rows[part].astype(np.float64)
+            norms[part] = ordered_sum(np.multiply(values, values, out=values))
+
+    by_rows(fill, *rows.shape)
     return norms
 
 
@@ -82,26 +87,36 @@ def pair_distances(
         Distances, lower is nearer; in [-1, 1] for ``cosine``.
     """
     distances = np.empty(len(query))
-    for part in _chunks(np.arange(len(query)), queries.shape[1]):
-        left = queries[query[part]].astype(np.float64)
-        right = rows[row[part]].astype(np.float64)
-        if metric == "squared_l2":
-            left -= right
-            distances[part] = ordered_sum(np.multiply(left, left, out=left))
-        else:
-            left *= right
-            dot = ordered_sum(left)
-            row_norms = ordered_sum(np.multiply(right, right, out=right))
-            zero = (query_norms[query[part]] < _ZERO_NORM) | (row_norms < _ZERO_NORM)
-            scale = np.where(zero, 1.0, query_norms[query[part]] * row_norms)
-            size = np.minimum(np.sqrt(dot * dot / scale), 1.0)
-            distances[part] = np.where(zero, 0.0, -np.copysign(size, dot))
+
+    def fill(pairs: slice) -> None:
+        for part in _chunks(pairs, queries.shape[1]):
+            left = queries[query[part]].astype(np.float64)
+            right = rows[row[part]].astype(np.float64)
+            if metric == "squared_l2":
+                left -= right
+                distances[part] = ordered_sum(np.multiply(left, left, out=left))
+            else:
+                norms = query_norms[query[part]]
+                distances[part] = _minus_cosine(left, norms, right)
+
+    by_rows(fill, len(query), queries.shape[1])
     return distances
 
 
-def _chunks(every: Index, dimension: int) -> list[slice]:
+def _minus_cosine(left: Reals, left_norms: Reals, right: Reals) -> Reals:
+    left *= right
+    dot = ordered_sum(left)
+    right_norms = ordered_sum(np.multiply(right, right, out=right))
+    zero = (left_norms < _ZERO_NORM) | (right_norms < _ZERO_NORM)
+    scale = np.where(zero, 1.0, left_norms * right_norms)
+    size = np.minimum(np.sqrt(dot * dot / scale), 1.0)
+    return np.where(zero, 0.0, -np.copysign(size, dot))
+
+
+def _chunks(rows: slice, dimension: int) -> list[slice]:
     step = max(1, _CHUNK // dimension)
-    return [slice(start, start + step) for start in range(0, len(every), step)]
+    starts = range(rows.start, rows.stop, step)
+    return [slice(start, min(start + step, rows.stop)) for start in starts]
 
 
 def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: type) -> Rows:
@@ -118,7 +133,8 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
     metric : {"cosine", "squared_l2"}
         For ``cosine`` each row is divided by its norm; a zero vector stays zero.
     dtype : type
-        `numpy.float32` or `numpy.float64`; the arithmetic is float64, rounded once to this.
+        `numpy.float32` or `numpy.float64`; float32 vectors of ordinary length are divided by
+        their rounded norm, within 2u of the exact quotient; else the arithmetic is float64.
 
     Returns
     -------
@@ -126,10 +142,18 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
         C-contiguous.
     """
     result: Rows = np.empty(rows.shape, dtype)
-    with np.errstate(over="ignore"):
-        if metric == "squared_l2":
-            np.subtract(rows, center, out=result, casting="same_kind")
-        else:
-            lengths = np.where(norms < _ZERO_NORM, np.inf, np.sqrt(norms))
-            np.divide(rows, lengths[:, None], out=result, casting="same_kind")
+    lengths = np.where(norms < _ZERO_NORM, np.inf, np.sqrt(norms))
+    finite = lengths[lengths < np.inf]
+    if rows.dtype == dtype == np.float32 and ((finite > 1e-30) & (finite < 1e30)).all():
+        lengths = lengths.astype(np.float32)
+
+    def fill(part: slice) -> None:
+        with np.errstate(over="ignore"):  # in every thread: the setting is a thread's own
+            if metric == "squared_l2":
+                np.subtract(rows[part], center, out=result[part], casting="same_kind")
+            else:
+                divisor = lengths[part, None]
+                np.divide(rows[part], divisor, out=result[part], casting="same_kind")
+
+    by_rows(fill, *rows.shape)
     return result

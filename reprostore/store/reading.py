@@ -1,6 +1,7 @@
 """Lazy, labelled samples of many runs, joined on the seeds that all of them have."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from reprostore.store.checked import CheckedArray
 from reprostore.store.run import Run
 
 Names = tuple[Sequence[str] | None, Sequence[str] | None, Sequence[str] | None]
+READ = 16 * 2**20
+"""Bytes of one dask chunk; each costs a task, and one shard index read."""
+
 # dask's functions carry no types
 _stack: Any = da.stack
 _from_array: Any = da.from_array
@@ -196,10 +200,21 @@ def _lazy(run: Run, name: str) -> Any:  # noqa: ANN401  # a dask array
     checked = CheckedArray(run, name)
     return _from_array(
         checked,
-        chunks=checked.chunks,
+        chunks=(_seeds_per_read(run, name, checked), *checked.chunks[1:]),
         name=f"{name}-{run.spec.fingerprint}-{checked.shape[0]}-{run.store_path}-{run.path}",
         meta=np.empty((0,) * checked.ndim, dtype=checked.dtype),
     )
+
+
+def _seeds_per_read(run: Run, name: str, checked: CheckedArray) -> int:
+    """Return the seeds of a dask chunk: whole chunks of one shard, at most 16 MiB, or one."""
+    shards = run.array(name).shards
+    assert shards is not None  # every sample array of the store is sharded
+    chunk = checked.chunks[0]
+    chunk_bytes = math.prod(checked.chunks) * checked.dtype.itemsize
+    in_shard = shards[0] // chunk
+    fitting = [n for n in range(1, in_shard + 1) if in_shard % n == 0 and n * chunk_bytes <= READ]
+    return chunk * max(fitting, default=1)
 
 
 def _take_slots(lazy: Any, slots: NDArray[np.int64]) -> Any:  # noqa: ANN401  # dask arrays

@@ -151,7 +151,7 @@ class SampleStore:
         -------
         xarray.Dataset
             `sample` (model, sampler, condition, seed, step, …), images in [-1, 1], as dask arrays
-            whose chunks are those of the store; `denoised` where all runs have it.
+            whose chunks are whole chunks of the store; `denoised` where all runs have it.
 
         Raises
         ------
