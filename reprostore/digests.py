@@ -59,7 +59,7 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return one sha256 of the names and contents of all files below a folder.
+    """Return one sha256 of the names and contents of all files below a folder, but hidden ones.
 
     Cached like `file_digest`, under the names, sizes, times and inodes of all the files.
 
@@ -74,7 +74,11 @@ def folder_digest(folder: Path) -> str:
         64 hexadecimal digits.
     """
     folder = folder.resolve()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not _is_hidden(path.relative_to(folder))
+    )
     names = [path.relative_to(folder).as_posix() for path in files]
     stats = [_identity(path) for path in files]
     state = hashlib.sha256(json.dumps([names, stats]).encode()).hexdigest()
@@ -91,6 +95,11 @@ def folder_digest(folder: Path) -> str:
     if time.time_ns() - newest > _RACY_NS:
         _write_cache(cache, key, [len(files), newest, 0, whole.hexdigest()])
     return whole.hexdigest()
+
+
+def _is_hidden(path: Path) -> bool:
+    """Say whether a path below a folder is hidden, as what file managers leave behind is."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _identity(path: Path) -> list[int]:

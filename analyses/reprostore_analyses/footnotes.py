@@ -87,6 +87,8 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         runs = ", ".join(row["run"] for row in rows if row.get("reason") == reason)
         notes.append(f"{REASON} {runs}: {reason}")
+    for pair, score in (result.attrs.get("ceiling") or {}).items():
+        notes.append(f"Ceiling: {pair}, one recipe trained or computed twice, has RP {score:.2f}.")
     if skipped := result.attrs.get("skipped"):
         runs = ", ".join(skipped)
         notes.append(f"Left out, for nothing says what their models were trained on: {runs}.")
