@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from reprostore.embed import EncoderHandle, embed_run
+from reprostore.ingest import StoredDataset
+from reprostore.neighbors import run_neighbors
+from reprostore.specs import EncoderSpec
 from reprostore.store import create_store, open_store
+from reprostore.store.labelled import read_labelled
 from reprostore.store.reading import run_dataset
 from reprostore.testing.store import fake_probe, run_spec, step_table, write_units
 
@@ -24,7 +29,7 @@ def test_root_and_runs(store):
     assert store.attributes["format"] == 1
     assert store.attributes["title"] == "A store of format 1"
     assert store.attributes["license"] == "CC0-1.0"
-    runs = ["alpha/all", "alpha/bytes", "alpha/half", "beta/all", "beta/later"]
+    runs = ["alpha/all", "alpha/bytes", "alpha/half", "beta/all", "beta/later", "gamma/bytes"]
     assert store.run_paths() == [f"{run}/none" for run in runs]
 
 
@@ -98,6 +103,30 @@ def test_digest_session_and_probe(store):
 def test_the_identity_is_still_computed_the_same(store):
     spec = run_spec("alpha", "all", steps=range(4), batch_size=4, denoised=True)
     assert store.run("alpha/all/none").spec == spec  # its fingerprint is checked on reading
+
+
+def test_dataset_vectors_and_neighbors_are_used_as_they_are(store):
+    dataset = StoredDataset(store, "onehot")
+    assert (dataset.read(slice(None)).reshape(4, 4) == 255 * np.eye(4)).all()
+    run, encoder = store.run("gamma/bytes/none"), EncoderHandle("pixel", EncoderSpec(kind="pixel"))
+    vectors = embed_run(store, encoder, run).read(np.arange(4))
+    centered = np.eye(4)[::-1] - 0.25  # seed s is white in pixel 3 - s
+    np.testing.assert_allclose(
+        vectors / np.linalg.norm(vectors, axis=1)[:, None],
+        centered / np.linalg.norm(centered, axis=1)[:, None],
+        atol=1e-6,
+    )
+    found = run_neighbors(store, encoder, run, dataset)  # the store is read-only: from the cache
+    assert found["train_index"].values[:, 0].tolist() == [3, 2, 1, 0]
+    np.testing.assert_allclose(found["similarity"], np.tile([1, -1 / 3], (4, 1)))
+
+
+def test_a_result(store):
+    [key] = [path.name for path in (PATH / "results" / "generalization").iterdir() if path.is_dir()]
+    result = read_labelled(PATH, f"results/generalization/{key}")
+    assert result["run"].values.tolist() == ["gamma/bytes/none"]
+    assert result["train_index"].values.tolist() == [[3, 2, 1, 0]]
+    assert result["memorized"].values.tolist() == [1.0]
 
 
 def test_xarray_opens_it_unaided():

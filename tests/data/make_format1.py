@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.specs import RunSpec
+from reprostore.specs import DatasetSpec, ModelSpec, RunSpec, Subset
 from reprostore.store import SampleStore, create_store
 from reprostore.testing.store import run_spec, step_table, write_units
+from reprostore_analyses.context import Context
+from reprostore_analyses.generalization import GeneralizationOptions, generalization
 
 
 def closed_form(spec: RunSpec, seed: int, row: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -61,5 +63,39 @@ def make(path: Path) -> SampleStore:
     return store
 
 
+def one_hot(spec: RunSpec, seed: int, row: int) -> tuple[NDArray[Any], None]:
+    """Return an image that is white in one pixel, number 3 - seed."""
+    image = np.zeros(spec.sample_shape, np.uint8)
+    image.flat[3 - seed] = 255
+    return image, None
+
+
+def derive(store: SampleStore, folder: Path) -> None:
+    """Add a dataset of four one-hot images, a model of such samples, and all that follows.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store.
+    folder : Path
+        Where the source of the dataset lies for a moment; readers do without it.
+    """
+    spec = run_spec("gamma", "bytes", sample_shape=(1, 2, 2), steps=(20,), dtype="uint8")
+    session = store.start_session({"device": "cpu", "threads": 1, "batch_size": 4})
+    write_units(store.add_run(spec, step_table(spec), range(4)), session, states=one_hot)
+    source = folder / "onehot.npy"
+    np.save(source, np.eye(4, dtype=np.uint8).reshape(4, 2, 2) * np.uint8(255))
+    model = ModelSpec(source="checkpoints/gamma", trained_on=Subset(dataset="onehot"))
+    context = Context(
+        store,
+        base=folder,
+        models={"gamma": model},
+        datasets={"onehot": DatasetSpec(source="onehot.npy")},
+    )
+    generalization(context, GeneralizationOptions(models=("gamma",), control=False))
+    source.unlink()
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]) / "format1.zarr")
+    target = Path(sys.argv[1])
+    derive(make(target / "format1.zarr"), target)
