@@ -29,8 +29,21 @@ def to_jsonable(value: Any) -> Any:  # noqa: ANN401
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401
-    """Return JSON with sorted keys and no white space, the form that is hashed."""
-    return json.dumps(to_jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return JSON with sorted keys and no white space, the form that is hashed.
+
+    Whole numbers are written as integers, since 7 and 7.0 are one value.
+    """
+    return json.dumps(
+        _whole(to_jsonable(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def fingerprint(value: Any) -> str:  # noqa: ANN401

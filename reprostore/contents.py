@@ -11,7 +11,6 @@ from reprostore.layout import RunLayout
 from reprostore.seeds import parse_ranges
 from reprostore.store import Run, SampleStore
 from reprostore.store.labelled import read_attributes
-from reprostore.store.run import WRITTEN
 from reprostore.study import LoadedStudy
 
 
@@ -71,9 +70,8 @@ def _runs(store: SampleStore, loaded: LoadedStudy | None) -> Iterator[dict[str, 
 
 
 def _run(run: Run, asked: list[int] | None) -> dict[str, Any]:
-    spec, status, seeds = run.spec, run.status, run.seeds
-    written = seeds[status == WRITTEN]
-    wanted = seeds if asked is None else np.asarray(asked, dtype=np.int64)
+    spec, (_, written) = run.spec, run.written()
+    wanted = run.seeds if asked is None else np.asarray(asked, dtype=np.int64)
     return {
         "kind": "run",
         "name": run.path,

@@ -52,9 +52,9 @@ def run_sessions(store: SampleStore, run: Run) -> list[dict[str, Any]]:
 
     Sessions that were started in the same second come in the order of their first slots.
     """
-    numbers = run.recorded("session")
-    status = run.status
-    numbers, first = np.unique(numbers[: len(status)][status == WRITTEN], return_index=True)
+    status = run.status  # first: what is written later has no place in these sessions
+    numbers = run.recorded("session")[: len(status)]
+    numbers, first = np.unique(numbers[status == WRITTEN], return_index=True)
     sessions = [store.session(int(number)) for number in numbers[np.argsort(first)]]
     return sorted(sessions, key=lambda session: str(session["started"]))
 

@@ -19,12 +19,13 @@ from reprostore.execution import REPRODUCED, check_execution, current_execution
 from reprostore.models import load_model, weight_digests
 from reprostore.models.base import Model
 from reprostore.pending import RunRequest
+from reprostore.reproduces import check_reproduces
 from reprostore.resolve import prepare
 from reprostore.samplers import Sampler, canonical_scheduler
 from reprostore.specs import RunSpec
 from reprostore.store import Run, SampleStore, StepTable, Unit
 from reprostore.store.locks import try_lock
-from reprostore.store.run import WRITTEN
+from reprostore.store.run import WRITTEN, check_identity
 from reprostore.store.units import UnitWriter
 
 Progress = Callable[[str, int, int], None]
@@ -140,8 +141,10 @@ def generate(
     for name in dict.fromkeys(request.model for request in requests):
         own = [request for request in requests if request.model == name]
         model = load_model(own[0].model_spec, base, device, dtype)
-        for request in own:
-            spec, sampler = prepare(request, model, base, batch_size=batch_size, dtype=dtype)
+        prepared = [
+            prepare(request, model, base, batch_size=batch_size, dtype=dtype) for request in own
+        ]
+        for spec, sampler in prepared:
             written[spec.path] = writing.fill(spec, sampler, model, seeds)
     return written
 
@@ -166,8 +169,12 @@ class _Session:
         """Generate what is missing of a run's seeds; return how many samples were written."""
         table = StepTable(sampler.sigma, sampler.alpha, sampler.timestep)
         run = self._existing(spec)
-        if run is not None and not self._settings.accept_drift:
-            check_execution(self._store, run, self._execution)
+        if run is not None:
+            check_identity(run.spec, spec)
+            if not self._settings.accept_drift:
+                check_execution(self._store, run, self._execution)
+                if spec.model_spec.source.startswith("python:"):
+                    check_reproduces(run, sampler, model, spec.batch_size)
         run = self._store.add_run(spec, table, seeds)
         tally = _Tally(run, seeds, self._progress)
         mine: dict[int, int] = {}

@@ -11,7 +11,7 @@ from reprostore.models import weight_digests
 from reprostore.samplers import canonical_scheduler
 from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec
 from reprostore.store import SampleStore
-from reprostore.store.run import WRITTEN, first_difference
+from reprostore.store.run import first_difference
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def missing_seeds(
             "A run name stands for one model, sampler and condition.",
             "Give the model or the sampler another name in the study, or write into another store.",
         )
-    written = set(run.seeds[run.status == WRITTEN].tolist())
+    written = set(run.written()[1].tolist())
     return sum(seed not in written for seed in seeds)
 
 

@@ -9,7 +9,7 @@ import reprostore.generate
 from reprostore import execution
 from reprostore.errors import DriftError, ModelError
 from reprostore.execution import COMPARED, check_execution, current_execution, drift, run_sessions
-from reprostore.store import create_store, open_store
+from reprostore.store import Run, create_store, open_store
 from reprostore.studies import generate_study
 from reprostore.testing.models import tiny_checkpoint
 from reprostore.testing.store import run_spec, step_table, write_units
@@ -217,3 +217,16 @@ def test_equal_executions_pass(tmp_path):
     check_execution(store, run, here | {"host": "another", "python": "3.99"})
     with pytest.raises(DriftError, match="threads = 1, and would be continued with threads = 2"):
         check_execution(store, run, here | {"threads": 2})
+
+
+def test_a_unit_that_is_finished_while_sessions_are_read_is_no_error(make, monkeypatch):
+    loaded = make("0-9")
+    generate_study(loaded)
+    store = open_store(loaded.store_path)
+    run = store.run(PATH)
+    whole = run.status
+    early = whole.copy()
+    early[8:] = 0  # what a reader saw before the last unit was finished
+    seen = iter([early])
+    monkeypatch.setattr(Run, "status", property(lambda self: next(seen, whole)))
+    assert len(run_sessions(store, run)) == 1

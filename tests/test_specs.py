@@ -287,3 +287,8 @@ def test_values_of_a_spec_are_its_own():
     spec = ModelSpec(source="x", noise_schedule=config)
     config["betas"].append(0.2)
     assert spec.noise_schedule == {"betas": [0.1]}
+
+
+def test_a_whole_number_is_one_value_however_it_is_written():
+    assert fingerprint({"rho": 7}) == fingerprint({"rho": 7.0}) != fingerprint({"rho": 7.5})
+    assert fingerprint([1, [2.0]]) == fingerprint([1.0, [2]]) != fingerprint([True, [2]])

@@ -4,6 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
+import zarr
+from zarr.storage import LocalStore
 
 from reprostore import layout
 from reprostore.errors import CorruptionError, FormatError
@@ -260,3 +262,18 @@ def test_a_damaged_root_is_no_store(path, content):
     (path / "zarr.json").write_bytes(content)
     with pytest.raises(FormatError, match="is no sample store"):
         open_store(path)
+
+
+def test_an_array_of_another_zarr_version_is_not_opened(tmp_path):
+    """Arrays of version 2 may name pickle as their codec; the store's are of version 3."""
+    store = create_store(tmp_path / "a.zarr")
+    spec = run_spec("a")
+    run = store.add_run(spec, step_table(spec), range(3))
+    write_units(run, 1)
+    folder = store.path / run.group / "status"
+    shutil.rmtree(folder)
+    zarr.create_array(
+        LocalStore(folder), shape=(3,), dtype="uint8", chunks=(3,), zarr_format=2, overwrite=True
+    )[...] = 1
+    with pytest.raises(CorruptionError, match="status of the store cannot be opened"):
+        open_store(store.path).run(run.path).status  # noqa: B018

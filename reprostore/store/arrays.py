@@ -113,7 +113,7 @@ def open_array(store: Store, path: str) -> "zarr.Array[Any]":
     """
     try:
         array: zarr.Array[Any] = zarr.open_array(
-            store, path=path, mode="r" if store.read_only else "r+"
+            store, path=path, mode="r" if store.read_only else "r+", zarr_format=3
         )
     except Exception as error:  # damaged metadata raises errors of every kind
         raise CorruptionError(

@@ -68,7 +68,9 @@ def _labels(name: str, values: np.ndarray[Any, Any]) -> list[str]:
 def read_attributes(store_path: Path, target: str) -> dict[str, Any] | None:
     """Return the attributes of a group, or None where there is none."""
     try:
-        group = zarr.open_group(LocalStore(store_path, read_only=True), path=target, mode="r")
+        group = zarr.open_group(
+            LocalStore(store_path, read_only=True), path=target, mode="r", zarr_format=3
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -99,7 +101,7 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
     action = f"Delete the folder {store_path / target}; it is made again."
     labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
     coordinates = cast("list[str]", attributes.pop("coordinates", []))
-    group = zarr.open_group(store, path=target, mode="r")
+    group = zarr.open_group(store, path=target, mode="r", zarr_format=3)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
     for name in group.array_keys():
         array = open_array(store, f"{target}/{name}")

@@ -101,7 +101,7 @@ class Run:
             The group's attributes are not those of a run.
         """
         try:
-            group = zarr.open_group(self.zarr_store, path=self.group, mode="r")
+            group = zarr.open_group(self.zarr_store, path=self.group, mode="r", zarr_format=3)
             recorded = dict(cast("dict[str, Any]", group.attrs.asdict()["run"]))
             fingerprint = recorded.pop("fingerprint")
             spec = RunSpec.model_validate(recorded)

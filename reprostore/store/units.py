@@ -19,14 +19,6 @@ from reprostore.store.run import WRITTEN, Run, Unit, seeds_text
 Array = NDArray[Any]
 
 
-def digest_of(*states: Array) -> int:
-    """Return blake2b-64 of states' bytes, little-endian in C order, as an unsigned integer."""
-    hasher = hashlib.blake2b(digest_size=8)
-    for state in states:
-        _feed(hasher, state)
-    return int.from_bytes(hasher.digest(), "little")
-
-
 def _feed(hasher: "hashlib.blake2b", state: Array) -> None:
     hasher.update(np.ascontiguousarray(state, dtype=state.dtype.newbyteorder("<")).data)
 
