@@ -13,7 +13,7 @@ from reprostore.models.base import Model
 from reprostore.noise import initial_noise, noise_probe, sample_generators
 from reprostore.samplers import Sampler
 from reprostore.samplers.base import State
-from reprostore.store.run import seeds_text
+from reprostore.seeds import seeds_text
 
 
 def sampled_batch(

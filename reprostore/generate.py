@@ -24,8 +24,9 @@ from reprostore.resolve import prepare
 from reprostore.samplers import Sampler, canonical_scheduler
 from reprostore.specs import RunSpec
 from reprostore.store import Run, SampleStore, StepTable, Unit
+from reprostore.store.identity import check_identity
 from reprostore.store.locks import try_lock
-from reprostore.store.run import WRITTEN, check_identity
+from reprostore.store.run import WRITTEN
 from reprostore.store.units import UnitWriter
 
 Progress = Callable[[str, int, int], None]

@@ -18,10 +18,10 @@ from reprostore.specs import DatasetSpec, Subset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
 from reprostore.store.groups import staged_group
+from reprostore.store.identity import first_difference
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
 from reprostore.store.present import require_files
-from reprostore.store.run import first_difference
 
 SHARD_BYTES = 64 * MIB
 _IDENTITY = ("source", "labels", "shuffle", "value_range")

@@ -20,6 +20,34 @@ from reprostore.store.labelled import read_cached, write_labelled
 
 
 @dataclass(frozen=True)
+class Written:
+    """The written samples of a run at one moment: a run may gain others while it is read.
+
+    Attributes
+    ----------
+    slots, seeds : ndarray of int64, (sample,)
+        Where they are in the run, and their seeds.
+    digests : ndarray of uint64, (sample,)
+        Of their states.
+    """
+
+    slots: NDArray[np.int64]
+    seeds: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, run: Run) -> "Written":
+        """Read what a run has now."""
+        slots, seeds = run.written()
+        return cls(slots, seeds, run.recorded("digest")[slots])
+
+    @property
+    def fingerprint(self) -> str:
+        """blake2b-128 of seeds and digests."""
+        return fingerprint([self.seeds.tolist(), self.digests.tolist()])
+
+
+@dataclass(frozen=True)
 class SearchOptions:
     """How neighbors are searched.
 
@@ -45,6 +73,7 @@ def run_neighbors(
     dataset: StoredDataset,
     index: str = "all",
     options: SearchOptions | None = None,
+    written: Written | None = None,
 ) -> xr.Dataset:
     """Return the nearest items of a dataset's subset for every written sample of a run.
 
@@ -62,6 +91,8 @@ def run_neighbors(
         Which of its items, such as "0-63", or "all".
     options : SearchOptions, optional
         Number of neighbors, engine, progress.
+    written : Written, optional
+        The samples that are searched for; those that the run has now when left out.
 
     Returns
     -------
@@ -82,20 +113,20 @@ def run_neighbors(
             "Samples are compared with items of the same shape (channel, y, x).",
             "Name the dataset that this model was trained on, in the size it was trained on.",
         )
-    slots, seeds = run.written()
-    digests = run.recorded("digest")[slots]
+    written = written or Written.of(run)
+    slots = written.slots
     subset = Subset(dataset=dataset.name, index=index)
     corpus = subset_text(subset)
     target = f"neighbors/{encoder.name}/{corpus}/runs/{run.path}"
     origin = {
         "run": run.spec.fingerprint,
-        "samples": fingerprint([seeds.tolist(), digests.tolist()]),
+        "samples": written.fingerprint,
     }
 
     def vectors() -> NDArray[np.float32]:
         return embed_run(store, encoder, run, progress=options.progress).read(slots)
 
-    coords = {"seed": ("seed", seeds)}
+    coords = {"seed": ("seed", written.seeds)}
     return _cached(store, encoder, dataset, index, target, origin, vectors, coords, options)
 
 

@@ -10,8 +10,8 @@ from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
 from reprostore.samplers import canonical_scheduler
 from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec
-from reprostore.store import SampleStore
-from reprostore.store.run import first_difference
+from reprostore.store import Run, SampleStore
+from reprostore.store.identity import first_difference
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ def missing_seeds(
     if request.path not in store.run_paths():
         return len(seeds)
     run = store.run(request.path)
+    check_as_written(run, request, base, dtype)
+    written = set(run.written()[1].tolist())
+    return sum(seed not in written for seed in seeds)
+
+
+def check_as_written(run: Run, request: RunRequest, base: Path, dtype: str) -> None:
+    """Compare a stored run with what a study asks for under its name, as far as is written.
+
+    Raises
+    ------
+    IdentityError
+        The run was made from something else.
+    NotFoundError
+        The model's files do not exist.
+    """
     asked = as_written(request, weight_digests(request.model_spec, base), dtype)
     stored = as_written(_stored_request(run.spec), run.spec.weights, run.spec.compute_dtype)
     if asked != stored:
@@ -76,8 +91,6 @@ def missing_seeds(
             "A run name stands for one model, sampler and condition.",
             "Give the model or the sampler another name in the study, or write into another store.",
         )
-    written = set(run.written()[1].tolist())
-    return sum(seed not in written for seed in seeds)
 
 
 def _stored_request(spec: RunSpec) -> RunRequest:

@@ -8,8 +8,8 @@ from reprostore.batches import sampled_batch
 from reprostore.errors import DriftError
 from reprostore.models.base import Model
 from reprostore.samplers import Sampler
+from reprostore.seeds import seeds_text
 from reprostore.store import Run
-from reprostore.store.run import seeds_text
 
 
 def check_reproduces(run: Run, sampler: Sampler, model: Model, batch_size: int) -> None:

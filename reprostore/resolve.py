@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from reprostore.errors import ReprostoreError
 from reprostore.models import weight_digests
 from reprostore.models.base import Model
 from reprostore.pending import RunRequest
@@ -34,7 +35,16 @@ def prepare(
     SpecError, ModelError
         The sampler cannot be used with this model.
     """
-    sampler = build_sampler(request.sampler_spec, model)
+    try:
+        sampler = build_sampler(request.sampler_spec, model)
+    except ReprostoreError as error:
+        found, expected, action = error.parts
+        raise type(error)(
+            f"The model {request.model} cannot run with the sampler {request.sampler}. {found}",
+            expected,
+            f'{action} To run it with other samplers only, list them: samplers = ["…"] under '
+            f"[models.{request.model}].",
+        ) from error
     spec = RunSpec(
         model=request.model,
         sampler=request.sampler,

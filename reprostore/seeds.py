@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Iterable, Sequence
 
 from reprostore.errors import SpecError
 
@@ -134,3 +135,32 @@ def format_ranges(numbers: list[int]) -> str:
 def shorten(text: str, length: int = 60) -> str:
     """Cut a text that a message quotes to `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def checked_seeds(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds as a list, refusing what is not a distinct whole number below 2**32.
+
+    Raises
+    ------
+    SpecError
+        A seed is negative, too large, or given twice.
+    """
+    numbers = [int(seed) for seed in seeds]
+    for number in numbers:
+        if not 0 <= number < SEED_LIMIT:
+            raise SpecError(
+                f"{number} was given as a seed.",
+                f"Seeds are whole numbers from 0 to {SEED_LIMIT - 1}: torch's CPU generator uses "
+                "the low 32 bits only.",
+                "Choose seeds in this range.",
+            )
+    if len(set(numbers)) != len(numbers):
+        raise SpecError(
+            "A seed was given twice.", "Every seed is given once.", "Remove the repetition."
+        )
+    return numbers
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Write seeds for a message, shortened."""
+    return shorten(format_ranges(sorted(int(seed) for seed in seeds)), 80)

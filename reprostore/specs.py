@@ -20,7 +20,7 @@ from reprostore.seeds import check_ranges, shorten
 NOISE_CONTRACT: Final = "cpu-torch-normal-v1"
 """torch.randn of one CPU generator per sample, float32, seed below 2**32."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}")
 
 
 def is_name(text: str) -> bool:
@@ -32,7 +32,8 @@ def _checked_name(text: str) -> str:
     if not is_name(text):
         raise SpecError(
             f"{shorten(text)!r} is no valid name.",
-            "Names are letters, digits and . _ + @ -, and begin with a letter or digit.",
+            "Names are at most 128 letters, digits and . _ + @ -, and begin with a letter or "
+            "digit.",
             "Choose another name.",
         )
     return text

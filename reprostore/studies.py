@@ -1,14 +1,15 @@
 """What the command line does with a study: plan it, generate it, and say how far it is."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reprostore.errors import DependencyError, SpecError, StorageError
+from reprostore.errors import DependencyError, NotFoundError, SpecError, StorageError
 from reprostore.layout import RunLayout
-from reprostore.pending import RunRequest, missing_seeds
+from reprostore.pending import RunRequest, check_as_written, missing_seeds
 from reprostore.seeds import parse_ranges
 from reprostore.specs import ConditionSpec, RunSpec
 from reprostore.store import SampleStore, create_store, open_store
@@ -114,6 +115,25 @@ def store_for_analysis(path: Path) -> tuple[SampleStore, StorageError | None]:
         return open_store(path, mode="r+"), None
     except StorageError as error:
         return open_store(path), error
+
+
+def check_stored_runs(store: SampleStore, loaded: LoadedStudy) -> None:
+    """Compare the runs in a store with what a study says of them, before they are analyzed.
+
+    Models that are not on this machine are left out: a store may come from elsewhere.
+
+    Raises
+    ------
+    IdentityError
+        A run was made from something else than the study names.
+    """
+    study, known = loaded.study, set(store.run_paths())
+    for request in requests_of(loaded) if study.runs() else ():
+        source = request.model_spec.source
+        here = source.startswith("python:") or (loaded.base / Path(source).expanduser()).is_dir()
+        if here and request.path in known:
+            with contextlib.suppress(NotFoundError):
+                check_as_written(store.run(request.path), request, loaded.base, study.dtype)
 
 
 def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:

@@ -256,3 +256,29 @@ def test_a_read_only_store_with_its_vectors_gives_everything(store):
     shutil.rmtree(store.path / "results")
     shutil.rmtree(store.path / "neighbors")
     xr.testing.assert_identical(score(open_store(store.path)), first)
+
+
+def test_samples_that_a_run_gains_meanwhile_wait_for_the_next_time(store, monkeypatch):
+    of = dict(zip(range(20), faded(ITEMS[:20], 0.8), strict=True))
+    first = {seed: of[seed] for seed in (9, 2)}
+    add_run(store, "a", first, trained_on=subset("0-19"))
+    compute, search = module._compute, module.run_neighbors
+
+    def growing(*arguments):
+        add_run(store, "a", {**first, 5: of[5]}, trained_on=subset("0-19"))
+        return compute(*arguments)
+
+    def growing_more(*arguments):
+        more = {**first, 5: of[5], 1: of[1], 11: of[11]}
+        add_run(store, "a", more, trained_on=subset("0-19"))
+        return search(*arguments)
+
+    monkeypatch.setattr(module, "_compute", growing)
+    monkeypatch.setattr(module, "run_neighbors", growing_more)
+    result = score(store, control=False)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(result["seed"], [2, 9])
+    np.testing.assert_array_equal(result["train_index"], [[2, 9]])
+    again = score(store, control=False)
+    np.testing.assert_array_equal(again["seed"], [1, 2, 5, 9, 11])
+    np.testing.assert_array_equal(again["train_index"], [[1, 2, 5, 9, 11]])

@@ -511,3 +511,21 @@ def test_thresholds_beyond_their_scale_are_refused(store):
         score(store, threshold=1.5)
     with pytest.raises(SpecError, match="MAE threshold is 256"):
         score(store, mae_threshold=256)
+
+
+def test_samples_that_runs_gain_meanwhile_wait_for_the_next_time(store, monkeypatch):
+    images = pictures(6)
+    few = {seed: images[seed] for seed in (4, 1)}
+    compute = module._compute
+
+    def growing(*arguments):
+        for model in "ab":
+            add_run(store, model, {**few, 2: images[2]})
+        return compute(*arguments)
+
+    for model in "ab":
+        add_run(store, model, few)
+    monkeypatch.setattr(module, "_compute", growing)
+    np.testing.assert_array_equal(score(store)["seed"], [1, 4])
+    monkeypatch.undo()
+    np.testing.assert_array_equal(score(store)["seed"], [1, 2, 4])

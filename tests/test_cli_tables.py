@@ -44,18 +44,23 @@ def shown(name, rows, **attributes):
 def test_pairs():
     text = shown("reproducibility", [PAIR], mae_threshold=15.0)
     assert "reproducibility: A question?" in text
-    assert "encoder sscd · θ 0.6 · MAE below 15 of 255 · 95% intervals · seeds 500" in text
+    assert "encoder sscd · θ 0.6 · MAE below 15 of 255 · 95 % intervals · seeds 500" in text
     line = next(line for line in text.splitlines() if ".84" in line)
     assert line.split() == [
         "a", "b", ".84", "[.81,", ".87]", ".02", ".84", "–", "–", "other", "trainer", "seed",
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("confidence", "text"), [(0.995, "99.5 %"), (0.57, "57 %")])
+def test_a_confidence_is_written_as_it_is(confidence, text):
+    assert f"· {text} intervals ·" in shown("reproducibility", [PAIR], confidence=confidence)
+
+
 def test_runs_of_several_samplers_and_seeds():
     other = RUN | {"run": "b/ddpm/none", "seeds": 10000, "memorized": 0.1234,
                    "memorized_low": 0.117, "memorized_high": 0.13}  # fmt: skip
     text = shown("generalization", [RUN, other], q=0.01)
-    assert "calibrated q 0.01 · 95% intervals · unseen items 898" in text
+    assert "calibrated q 0.01 · 95 % intervals · unseen items 898" in text
     first, second = (line.split() for line in text.splitlines() if "/none" in line)
     assert first == ["a/ddim/none", "32", "1.00", ".00", "[.00,", ".01]", "–", ".970", "[-.500,",
                      "1.000]", "–", "500"]  # fmt: skip

@@ -203,15 +203,33 @@ def test_vectors_are_right_after_a_kill_between_any_two_changes(tmp_path, encode
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "delete"])
-def test_damaged_vectors_are_an_error_also_where_more_are_to_be_made(store, encoder, handle, kind):
+@pytest.mark.parametrize("count", [6, 8])
+def test_damaged_vectors_are_made_again(store, encoder, handle, kind, count):
     run = add_run(store, "a", samples(6))
     vectors = embed_run(store, handle(), run)
     damage(store.path / vectors.group / "vector", kind)
+    received = open_store(store.path)
     with pytest.raises(CorruptionError, match=r"embeddings/net/runs/a/s/none .*made again"):
-        read(embed_run(store, handle(), run))
-    run = add_run(store, "a", samples(8))
+        read(embed_run(received, handle(), received.run("a/s/none")))
+    recorded = stored_encoder(store, "net")  # of which only the vectors are at hand
     with pytest.raises(CorruptionError, match=r"embeddings/net/runs/a/s/none .*made again"):
-        embed_run(store, handle(), run)
+        read(embed_run(store, recorded, run))
+    of = samples(6) | samples(count - 6, first=6)
+    run = add_run(store, "a", of)
+    vectors = embed_run(store, handle(), run)
+    np.testing.assert_array_equal(read(vectors), truth(encoder, of))
+    assert encoder.encoded == 6 + count
+    read(embed_run(received, handle(), received.run("a/s/none")))  # whole for everyone
+    assert encoder.encoded == 6 + count
+
+
+def test_only_the_unit_with_damaged_vectors_is_made_again(store, encoder, handle):
+    of = samples(1300)
+    run = add_run(store, "a", of)
+    vectors = embed_run(store, handle(), run)
+    damage(store.path / vectors.group / "vector/c/1", "flip")
+    np.testing.assert_array_equal(read(embed_run(store, handle(), run)), truth(encoder, of))
+    assert encoder.encoded == 1300 + run.units()[1].stop - run.units()[1].start
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "delete"])
@@ -363,12 +381,22 @@ def test_vectors_of_other_items_are_made_again(store, encoder, handle, tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "delete"])
-def test_damaged_vectors_of_items_are_an_error(store, encoder, handle, tmp_path, kind):
-    dataset, _ = add_dataset(store, tmp_path, pictures(10))
+def test_damaged_vectors_of_items_are_made_again(store, encoder, handle, tmp_path, kind, blocks):
+    images = pictures(10)
+    dataset, _ = add_dataset(store, tmp_path, images)
     embed_dataset(store, handle(), dataset)
-    damage(store.path / "embeddings/net/datasets/items/vector", kind)
-    with pytest.raises(CorruptionError, match=r"embeddings/net/datasets/items .*made again"):
-        embed_dataset(store, handle(), dataset)[0:10]
+    damage(store.path / "embeddings/net/datasets/items/vector/c/2", kind)
+    damaged = r"embeddings/net/datasets/items .*made again"
+    with pytest.raises(CorruptionError, match=damaged):
+        embed_dataset(open_store(store.path), handle(), dataset)[0:10]
+    with pytest.raises(CorruptionError, match=damaged):
+        embed_dataset(store, stored_encoder(store, "net"), dataset)[0:10]
+    vectors = embed_dataset(store, handle(), dataset)
+    vectors[0:8]
+    assert encoder.encoded == 10
+    np.testing.assert_array_equal(vectors[3:10], truth(encoder, dict(enumerate(images[3:10]))))
+    assert encoder.encoded == 10 + 2  # the last block
+    embed_dataset(open_store(store.path), handle(), dataset)[0:10]
 
 
 def test_missing_vectors_of_items_in_a_read_only_store_are_a_clear_error(

@@ -214,3 +214,26 @@ def test_damaged_file(tmp_path, damage):
 def test_missing_device(tmp_path, device):
     with pytest.raises(SpecError, match=f"There is no device '{device}'.*cpu"):
         loaded(tmp_path, Flatten(), (1, 2, 2), device=device)
+
+
+@pytest.mark.filterwarnings("ignore:.*TF32.*:UserWarning")
+def test_convolutions_are_computed_in_full_precision(tmp_path, monkeypatch):
+    # Where there is no GPU, the precision that a GPU would be asked for is looked at.
+    encoder = loaded(tmp_path, Flatten(), (1, 4, 4))
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    network, seen = encoder._network, []
+
+    def look(images):
+        seen.extend(backend.fp32_precision for backend in backends)
+        return network(images)
+
+    monkeypatch.setattr(encoder, "_network", look)
+    for backend in backends:
+        monkeypatch.setattr(backend, "fp32_precision", "tf32")
+    encoder.encode(np.zeros((2, 1, 4, 4), dtype=np.uint8))
+    assert seen == ["ieee"] * 3
+    assert [backend.fp32_precision for backend in backends] == ["tf32"] * 3
+    monkeypatch.setattr(encoder, "_network", Integers())
+    with pytest.raises(ModelError):
+        encoder.encode(np.zeros((2, 1, 4, 4), dtype=np.uint8))
+    assert [backend.fp32_precision for backend in backends] == ["tf32"] * 3

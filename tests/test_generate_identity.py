@@ -7,7 +7,8 @@ from generating import FINAL, files, sample_bits, small_units, study
 
 import reprostore.resolve
 from reprostore.errors import IdentityError
-from reprostore.studies import generate_study
+from reprostore.store import open_store
+from reprostore.studies import check_stored_runs, generate_study
 from reprostore.testing.models import DDPM_CONFIG, tiny_checkpoint
 
 
@@ -119,3 +120,19 @@ def test_one_identity_under_another_list_of_steps_is_an_error(tmp_path):
     ):
         generate_study(study(tmp_path, "0-3", {"s": {**FINAL, "record": "all"}}))
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("change", [other_weights, other_schedule])
+def test_an_analysis_notices_that_the_study_means_another_model(tmp_path, change):
+    tiny_checkpoint(tmp_path / "net", channels=3)
+    loaded = study(tmp_path, "0-3")
+    generate_study(loaded)
+    store = open_store(loaded.store_path)
+    check_stored_runs(store, loaded)
+    change(tmp_path)
+    with pytest.raises(IdentityError, match="net/final/none in the store differs"):
+        check_stored_runs(store, loaded)
+    with pytest.raises(IdentityError, match="sampler.steps is 3 in the store and 9"):
+        check_stored_runs(store, study(tmp_path, "0-3", {"final": {**FINAL, "steps": 9}}))
+    shutil.rmtree(tmp_path / "net")  # the store went to somebody who does not have the model
+    check_stored_runs(store, loaded)

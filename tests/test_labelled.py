@@ -1,5 +1,7 @@
 """Results in the store come back as they were, open in xarray unaided, and damage is noticed."""
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -95,3 +97,22 @@ def test_a_cache_is_used_only_while_it_is_made_from_the_same(store):
     with pytest.raises(CorruptionError, match=r"results/x/1 cannot be read.*made again"):
         read_attributes(store.path, "results/x/1")
     assert read_cached(store.path, "results/x/1", "made_from", {"a": [1, None]}) is None
+
+
+@pytest.mark.parametrize("how", ["no metadata", "garbage", "folder gone"])
+def test_a_group_without_one_of_its_variables_is_no_result(tmp_path, how):
+    store = create_store(tmp_path / "a.zarr")
+    result = xr.Dataset({"rp": ("pair", [0.5, 1.0])}, coords={"pair": ["a", "b"]})
+    result.attrs["made_from"] = "x"
+    write_labelled(store.path, "results/r/k", result)
+    assert read_cached(store.path, "results/r/k", "made_from", "x") is not None
+    for name in ("rp", "pair"):
+        shutil.copytree(store.path / "results/r/k", store.path / f"results/r/{name}")
+        folder = store.path / f"results/r/{name}" / name
+        if how == "no metadata":
+            (folder / "zarr.json").unlink()
+        elif how == "garbage":
+            (folder / "zarr.json").write_bytes(b"\xff{")
+        else:
+            shutil.rmtree(folder)
+        assert read_cached(store.path, f"results/r/{name}", "made_from", "x") is None

@@ -9,7 +9,7 @@ from analyzing import add_dataset, add_run, cosine, damage, levels, open_tree, p
 import reprostore.neighbors as module
 from reprostore.embed import EncoderHandle
 from reprostore.errors import DatasetError, SpecError
-from reprostore.neighbors import SearchOptions, item_neighbors, run_neighbors
+from reprostore.neighbors import SearchOptions, Written, item_neighbors, run_neighbors
 from reprostore.specs import EncoderSpec
 from reprostore.store import create_store, open_store
 
@@ -175,3 +175,17 @@ def test_an_unknown_engine_is_refused(store, tmp_path):
     run = add_run(store, "a", dict(enumerate(pictures(4))))
     with pytest.raises(SpecError, match="no search engine"):
         run_neighbors(store, PIXEL, run, dataset, options=SearchOptions(engine="fast"))
+
+
+def test_the_samples_of_one_moment_are_searched_for(store, tmp_path):
+    items, of = pictures(9, seed=1), dict(enumerate(pictures(6)))
+    dataset, _ = add_dataset(store, tmp_path, items)
+    few = {seed: of[seed] for seed in (3, 1)}
+    run = add_run(store, "a", few)
+    before = Written.of(run)
+    run = add_run(store, "a", {**few, 0: of[0], 5: of[5]})
+    for _ in range(2):  # searched, then from the store
+        found = run_neighbors(store, PIXEL, run, dataset, written=before)
+        np.testing.assert_array_equal(found["seed"], [3, 1])
+        equal(found, brute(list(few.values()), items, range(9), 2))
+    np.testing.assert_array_equal(run_neighbors(store, PIXEL, run, dataset)["seed"], [3, 1, 0, 5])

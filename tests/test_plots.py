@@ -1,7 +1,10 @@
 """Figures draw what the result says: read back from their artists, against plain NumPy values."""
 
+import dataclasses
+import importlib
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +19,13 @@ from PIL import Image
 from reprostore.errors import StorageError
 from reprostore.ingest import ingest
 from reprostore.specs import DatasetSpec, EncoderSpec, ModelSpec, Subset
-from reprostore.store import create_store
+from reprostore.store import create_store, open_store
 from reprostore.testing.store import fake_states, run_spec, step_table, write_units
 from reprostore_analyses.agreement import AgreementOptions, agreement
+from reprostore_analyses.computing import Computed
 from reprostore_analyses.context import Context
 from reprostore_analyses.generalization import GeneralizationOptions, generalization
+from reprostore_analyses.pictures import draw_pictures
 from reprostore_analyses.plots import FIGURES, save_figure
 from reprostore_analyses.plots.pictures import LONGEST, picture
 from reprostore_analyses.plots.style import run_labels, shortened, value_range
@@ -549,6 +554,53 @@ def test_agreement_shows_scores_and_pictures(tmp_path):
     ]
     relations = [text for text in texts(figure) if text in RELATIONS]
     assert relations == ["disjoint training items", "same weights", "disjoint training items"]
+
+
+def refuse(*arguments, **options):
+    raise AssertionError("computed again")
+
+
+def test_agreement_is_drawn_without_computing_anything(tmp_path, monkeypatch):
+    context, _, options, _ = agreement_case(tmp_path)
+    shutil.rmtree(context.store.path / "results")
+    received = dataclasses.replace(context, store=open_store(context.store.path))
+    result = agreement(received, options)
+    for name in ("reproducibility", "generalization"):
+        module = importlib.import_module(f"reprostore_analyses.{name}")
+        monkeypatch.setattr(module, "_compute", refuse)
+    figure = FIGURES["agreement"]["agreement"](received, result, options)
+    assert len(pictures(figure)) == 3 * 32
+
+
+@pytest.mark.parametrize("changed", ["reproducibility", "generalization", "pictures"])
+def test_pictures_of_agreement_are_drawn_again_when_its_sources_change(
+    tmp_path, monkeypatch, changed
+):
+    context, result, options, _ = agreement_case(tmp_path, ["a", "b"])
+
+    def drawn(result):
+        one = Computed(ANALYSES["agreement"], options, result)
+        (path,) = draw_pictures(context, one, tmp_path / "figures")
+        return path.stat().st_mtime_ns
+
+    first = drawn(result)
+    assert drawn(agreement(context, options)) == first
+    module = importlib.import_module(f"reprostore_analyses.{changed}")
+    monkeypatch.setattr(module, "VERSION", 99)
+    assert drawn(agreement(context, options)) > first
+
+
+def test_a_confidence_is_written_as_it_is(tmp_path, nothing):
+    paths = [f"{name}/s/none" for name in "abc"]
+    for analysis, name, make in (("reproducibility", "matrix", agreeing),
+                                 ("generalization", "thresholds", copying)):  # fmt: skip
+        options = ANALYSES[analysis].options(confidence=0.995)
+        figure = FIGURES[analysis][name](nothing, make(paths, confidence=0.995), options)
+        assert "99.5 % interval" in everything(figure), analysis
+    context, result, options, _ = agreement_case(tmp_path, ["a", "b"])
+    result.attrs["confidence"] = 0.995
+    figure = FIGURES["agreement"]["agreement"](context, result, options)
+    assert "99.5 % interval" in everything(figure)
 
 
 def test_further_pairs_are_shown_without_pictures(tmp_path):

@@ -9,6 +9,7 @@ from zarr.storage import LocalStore
 
 from reprostore import layout
 from reprostore.errors import CorruptionError, FormatError
+from reprostore.specs import Subset
 from reprostore.store import create_store, open_store
 from reprostore.store.checked import CheckedArray
 from reprostore.store.run import WRITTEN
@@ -277,3 +278,16 @@ def test_an_array_of_another_zarr_version_is_not_opened(tmp_path):
     )[...] = 1
     with pytest.raises(CorruptionError, match="status of the store cannot be opened"):
         open_store(store.path).run(run.path).status  # noqa: B018
+
+
+def test_an_edited_attribute_outside_the_identity_is_noticed(tmp_path):
+    store = create_store(tmp_path / "a.zarr")
+    spec = run_spec("a")
+    trained_on = Subset(dataset="digits", index="0-39")
+    model_spec = spec.model_spec.model_copy(update={"trained_on": trained_on})
+    spec = spec.model_copy(update={"model_spec": model_spec})
+    run = store.add_run(spec, step_table(spec), range(3))
+    metadata = store.path / run.group / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"0-39"', '"0-29"'))
+    with pytest.raises(CorruptionError, match="attributes of the run a/sampler/none have the chec"):
+        open_store(store.path).run(run.path).spec  # noqa: B018

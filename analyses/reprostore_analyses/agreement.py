@@ -63,7 +63,10 @@ def agreement(context: Context, options: AgreementOptions) -> xr.Dataset:
         Over pair: `rp` with `rp_low`, `rp_high`, `chance` and `relation`; over (pair, member):
         `memorized` and `held_out_memorized` with `_low` and `_high`, `train_size`, and the
         positions `run` and `reproducibility_run` of the pair's runs in the results of
-        `generalization` and `reproducibility`, which are its sources.
+        `generalization` and `reproducibility`, which are its sources. For every common seed:
+        `similarity` (pair, seed) of the two samples, `train_similarity` and `train_index`
+        (pair, member, seed) of each sample's nearest training item. attrs.runs and attrs.datasets
+        name the runs at the positions `run`, and the datasets that their models were trained on.
 
     Raises
     ------
@@ -115,6 +118,7 @@ def agreement(context: Context, options: AgreementOptions) -> xr.Dataset:
                 "Generate both under one condition.",
             )
     members = np.asarray(positions[1])
+    nearest = copying.sel(seed=agreeing["seed"].values)
     pair_columns = ("rp", "rp_low", "rp_high", "chance", "corrected", "relation", "pairs")
     bounds = ("", "_low", "_high")
     member_columns = [
@@ -127,17 +131,35 @@ def agreement(context: Context, options: AgreementOptions) -> xr.Dataset:
         {name: ("pair", agreeing[name].values[a, b]) for name in pair_columns}
         | {name: (("pair", "member"), copying[name].values[members]) for name in member_columns}
         | {
+            "similarity": (("pair", "seed"), agreeing["similarity"].values[a, b]),
+            "train_similarity": (("pair", "member", "seed"), nearest["similarity"].values[members]),
+            "train_index": (("pair", "member", "seed"), nearest["train_index"].values[members]),
             "run": (("pair", "member"), members),
             "reproducibility_run": (("pair", "member"), np.asarray(positions[0])),
         },
-        coords={"pair": [" × ".join(pair) for pair in options.compare]},
+        coords={
+            "pair": [" × ".join(pair) for pair in options.compare],
+            "seed": agreeing["seed"].values,
+        },
     )
-    keys = ("encoder", "encoder_identity", "threshold", "relations", "drift", "unchecked")
+    keys = (
+        "encoder",
+        "encoder_identity",
+        "threshold",
+        "relations",
+        "drift",
+        "unchecked",
+        "confidence",
+    )
     result.attrs.update({key: agreeing.attrs[key] for key in keys})
     result.attrs.update(
         copy_threshold=options.copy_threshold,
         analysis="agreement",
         compare=[list(pair) for pair in options.compare],
+        runs=copying["run"].values.tolist(),
+        datasets=copying.attrs["datasets"],
+        question={"reproducibility": agreeing.attrs["question"],
+                  "generalization": copying.attrs["question"]},
         made_from={"reproducibility": agreeing.attrs["made_from_fingerprint"],
                    "generalization": copying.attrs["made_from_fingerprint"]},
     )  # fmt: skip

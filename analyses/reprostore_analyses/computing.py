@@ -10,7 +10,7 @@ import xarray as xr
 from reprostore.embed.handle import Progress
 from reprostore.errors import MissingDataError, ReprostoreError, SpecError, StorageError
 from reprostore.specs import Spec
-from reprostore.studies import store_for_analysis
+from reprostore.studies import check_stored_runs, store_for_analysis
 from reprostore.study import LoadedStudy
 from reprostore_analyses.context import Context
 from reprostore_analyses.inputs import check_inputs
@@ -78,6 +78,8 @@ def analyze_store(
         As `reprostore_analyses.inputs.check_inputs` and the analyses.
     """
     store, refusal = store_for_analysis(path)
+    if loaded is not None:
+        check_stored_runs(store, loaded)
     study = {} if loaded is None else context_of(loaded)
     analyzed = Analyzed(Context(store, **study, device=device, progress=progress))
     where = (lambda location: "") if loaded is None else loaded.where

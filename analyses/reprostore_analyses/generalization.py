@@ -10,7 +10,7 @@ from pydantic import Field
 
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.ingest import StoredDataset
-from reprostore.neighbors import SearchOptions, item_neighbors, run_neighbors
+from reprostore.neighbors import SearchOptions, Written, item_neighbors, run_neighbors
 from reprostore.specs import Name, Spec
 from reprostore.store import Run
 from reprostore_analyses.context import Context
@@ -66,6 +66,7 @@ class _Subject:
     """A run with the items that its model saw, and those it did not see."""
 
     run: Run
+    written: Written
     dataset: StoredDataset
     index: str
     held_out: str | None
@@ -138,7 +139,7 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
         "skipped": skipped,
         "runs": {
             s.run.path: {
-                **run_inputs(s.run),
+                **run_inputs(s.run, s.written),
                 "dataset": s.dataset.fingerprint,
                 "index": s.index,
                 "held_out": s.held_out,
@@ -203,7 +204,8 @@ def _subject(context: Context, run: Run, *, control: bool) -> _Subject | None:
             f'Write held_out = "…" under [datasets.{trained_on.dataset}] or '
             f"[models.{run.spec.model}], or set control = false under [analyses.generalization].",
         )
-    return _Subject(run, context.dataset(trained_on.dataset), trained_on.index, held_out)
+    dataset = context.dataset(trained_on.dataset)
+    return _Subject(run, Written.of(run), dataset, trained_on.index, held_out)
 
 
 def _compute(
@@ -214,7 +216,7 @@ def _compute(
 ) -> xr.Dataset:
     encoder, grid = context.encoder(options.encoder), thresholds()
     search = SearchOptions(k=2, engine=context.engine, progress=context.progress)
-    seeds = np.unique(np.concatenate([subject.run.written()[1] for subject in subjects]))
+    seeds = np.unique(np.concatenate([subject.written.seeds for subject in subjects]))
     count = len(subjects)
     per_seed = {
         "similarity": np.full((count, len(seeds)), np.nan),
@@ -227,7 +229,13 @@ def _compute(
     for row, subject in enumerate(subjects):
         rng = np.random.default_rng(options.rng_seed)  # whatever other runs are in the result
         found = run_neighbors(
-            context.store, encoder, subject.run, subject.dataset, subject.index, search
+            context.store,
+            encoder,
+            subject.run,
+            subject.dataset,
+            subject.index,
+            search,
+            subject.written,
         )
         at = np.searchsorted(seeds, found["seed"].values)
         nearest = found["similarity"].values

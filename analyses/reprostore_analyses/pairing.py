@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import PairingError
+from reprostore.seeds import seeds_text
 from reprostore.specs import NOISE_CONTRACT
 from reprostore.store import Run
-from reprostore.store.run import seeds_text
 
 PROBE_TOLERANCE = 1e-3
 """Probes of equal noise differ in the last bits between processors, and by about 1 otherwise."""

@@ -15,6 +15,12 @@ RECORD = ".drawn.json"
 """In a folder of pictures: what each analysis' pictures were drawn from."""
 
 
+VERSION = 1
+"""Raised when a change to the code of the figures changes them: pictures are then drawn again.
+
+It stands here and not beside that code, which loads matplotlib."""
+
+
 def draw_pictures(context: Context, computed: Computed, folder: Path) -> list[Path]:
     """Draw what an analysis shows as PNG files, unless they are there.
 
@@ -43,7 +49,7 @@ def draw_pictures(context: Context, computed: Computed, folder: Path) -> list[Pa
     analysis, options, result = computed.analysis, computed.options, computed.result
     shown = fingerprint(
         {
-            "version": __version__,
+            "version": [__version__, VERSION],
             "analysis": analysis.name,
             "options": options.model_dump(mode="json"),
             "made_from": result.attrs["made_from"],

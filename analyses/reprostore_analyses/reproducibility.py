@@ -1,5 +1,6 @@
 """Whether different models draw the same picture from the same noise: RP and MAE scores."""
 
+import functools
 import itertools
 from typing import Annotated, Any
 
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from reprostore.errors import MissingDataError, SpecError
+from reprostore.neighbors import Written
 from reprostore.specs import Name, Spec
 from reprostore.store import Run
-from reprostore.store.reading import common_seeds
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import (
     chance_level,
@@ -140,9 +141,10 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
             "Generate the samples of another model under one of these conditions.",
         )
     relations = [relation(context, runs[i], runs[j]) for i, j in pairs]
+    written = [Written.of(run) for run in runs]
     inputs = {
         "encoder": encoder.fingerprint,
-        "runs": {run.path: run_inputs(run) for run in runs},
+        "runs": {run.path: run_inputs(run, own) for run, own in zip(runs, written, strict=True)},
         "relations": relations,
     }
     return cached_result(
@@ -150,7 +152,7 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         "reproducibility",
         question,
         inputs,
-        lambda: _compute(context, options, runs, pairs, relations),
+        lambda: _compute(context, options, runs, written, pairs, relations),
     )
 
 
@@ -216,10 +218,11 @@ def _compute(
     context: Context,
     options: ReproducibilityOptions,
     runs: list[Run],
+    written: list[Written],
     pairs: list[tuple[int, int]],
     relations: list[str],
 ) -> xr.Dataset:
-    seeds, slots = common_seeds(runs)
+    seeds, slots = _common_seeds(runs, written)
     grid, count = thresholds(), len(runs)
     checks = [
         check_pairing(
@@ -284,6 +287,25 @@ def _compute(
                  if is_ceiling(related, runs[i], runs[j])} or None,
     )  # fmt: skip
     return result
+
+
+def _common_seeds(
+    runs: list[Run], written: list[Written]
+) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Return the seeds in all runs, sorted, and their slots in each."""
+    seeds = functools.reduce(np.intersect1d, [np.sort(own.seeds) for own in written])
+    if len(seeds) == 0:
+        raise MissingDataError(
+            f"The runs {', '.join(run.path for run in runs)} have no written seed in common.",
+            "Samples are compared at equal seeds.",
+            "Generate the same seeds for all of them.",
+        )
+    orders = [np.argsort(own.seeds) for own in written]
+    slots = [
+        own.slots[order][np.searchsorted(own.seeds[order], seeds)]
+        for own, order in zip(written, orders, strict=True)
+    ]
+    return seeds, slots
 
 
 class _Matrix:

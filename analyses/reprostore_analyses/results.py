@@ -8,18 +8,19 @@ import xarray as xr
 
 from reprostore.canonical import fingerprint, to_jsonable
 from reprostore.execution import drift
+from reprostore.neighbors import Written
 from reprostore.store import Run, SampleStore
 from reprostore.store.labelled import read_cached, read_labelled, write_labelled
 
 
-def run_inputs(run: Run) -> dict[str, str]:
-    """Return the fingerprints of a run and of its written samples."""
-    slots, seeds = run.written()
-    digests = run.recorded("digest")[slots]
-    return {
-        "run": run.spec.fingerprint,
-        "samples": fingerprint([seeds.tolist(), digests.tolist()]),
-    }
+def run_inputs(run: Run, written: Written) -> dict[str, str]:
+    """Return the fingerprints of a run and of those of its samples that are analyzed."""
+    return {"run": run.spec.fingerprint, "samples": written.fingerprint}
+
+
+def percent(share: float) -> str:
+    """Write a confidence level as it is: "95 %", "99.5 %"."""
+    return f"{100 * share:.10g} %"
 
 
 def drifted_runs(store: SampleStore, runs: list[Run]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reprostore_analyses.computing import Computed
 from reprostore_analyses.footnotes import CHANCE, footnotes, marks, uninformative_scores
+from reprostore_analyses.results import percent
 from reprostore_cli.output import table
 
 Row = dict[str, Any]
@@ -61,7 +62,7 @@ def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
         parts.append(f"MAE below {attributes['mae_threshold']:g} of 255")
     if "q" in attributes:
         parts.append(f"calibrated q {attributes['q']:g}")
-    parts.append(f"{attributes.get('confidence', 0.95):.0%} intervals")
+    parts.append(f"{percent(attributes['confidence'])} intervals")
     for key, head in _COUNTS.items():
         counts = {row[key] for row in rows if key in row}
         if len(counts) == 1:

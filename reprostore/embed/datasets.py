@@ -49,7 +49,7 @@ def embed_dataset(
         loaded = encoder.load(dataset.item_shape, store, f"items of the dataset {dataset.name!r}")
         with locked(store.path, group), storage_errors(store.path):
             _encode_dataset(store, (encoder, loaded), dataset, group, origin, progress)
-    return DatasetVectors(store, group)
+    return DatasetVectors(store, encoder, dataset, group)
 
 
 def _finished_blocks(
@@ -60,6 +60,7 @@ def _finished_blocks(
     if attributes is None or attributes.get("made_from") != origin:
         return None
     try:
+        open_array(store.zarr_store, f"{group}/vector")
         return read_whole(open_array(store.zarr_store, f"{group}/block_done"))
     except CorruptionError:  # it is not known which vectors are whole
         return None
@@ -118,8 +119,12 @@ def _encode_dataset(
 class DatasetVectors:
     """The vectors of a dataset in the store, read by slices, (train_index, embedding) float32."""
 
-    def __init__(self, store: SampleStore, group: str) -> None:
+    def __init__(
+        self, store: SampleStore, encoder: EncoderHandle, dataset: StoredDataset, group: str
+    ) -> None:
         self._store = store
+        self._encoder = encoder
+        self._dataset = dataset
         self._group = group
         try:
             self._array = open_array(store.zarr_store, f"{group}/vector")
@@ -134,11 +139,34 @@ class DatasetVectors:
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         """Read rows.
 
+        Damaged ones are made again where the store can be written and the encoder is known.
+
         Raises
         ------
         CorruptionError
             A vector is damaged or absent.
         """
+        try:
+            return self._read(rows)
+        except CorruptionError:
+            if self._store.read_only or self._encoder.spec is None:
+                raise
+        self._forget(rows)
+        return embed_dataset(self._store, self._encoder, self._dataset)._read(rows)
+
+    def _forget(self, rows: slice) -> None:
+        """Mark the blocks whose vectors cannot be read as missing."""
+        start, stop, _ = rows.indices(self.shape[0])
+        size = self._array.chunks[0]
+        with locked(self._store.path, self._group), storage_errors(self._store.path):
+            done = open_array(self._store.zarr_store, f"{self._group}/block_done")
+            for block in range(start // size, -(-stop // size)):
+                try:
+                    self._read(slice(block * size, (block + 1) * size))
+                except CorruptionError:
+                    done[block : block + 1] = np.zeros(1, dtype=np.uint8)
+
+    def _read(self, rows: slice) -> NDArray[np.float32]:
         try:
             vectors: NDArray[np.float32] = np.asarray(self._array[rows])
         except Exception as error:

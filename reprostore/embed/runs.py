@@ -15,7 +15,6 @@ from reprostore.store.checked import CheckedArray
 from reprostore.store.groups import remove_group, staged_group, storage_errors
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
-from reprostore.store.run import WRITTEN
 
 
 def embed_run(
@@ -121,6 +120,7 @@ class RunVectors:
             return
         try:
             read_whole(open_array(self.store.zarr_store, f"{self.group}/source_digest"))
+            open_array(self.store.zarr_store, f"{self.group}/vector")
         except CorruptionError:
             remove_group(self.store.path, self.group)
         else:
@@ -161,19 +161,25 @@ class RunVectors:
         digests = self.run.recorded("digest")
         vector = open_array(self.store.zarr_store, f"{self.group}/vector")
         made = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+        # The run may have grown since the arrays were made as long as it.
+        length = made.shape[0]
+        missing = missing[missing < length]
         done = 0
         for unit in self.run.units():
             slots = missing[(missing >= unit.start) & (missing < unit.stop)]
             if len(slots) == 0:
                 continue
-            region = slice(unit.start, unit.stop)
-            vectors = np.full((unit.stop - unit.start, vector.shape[2]), np.nan, dtype=np.float32)
-            fresh = np.zeros(unit.stop - unit.start, dtype=np.uint64)
-            known = self.run.status[region] == WRITTEN
-            kept = np.flatnonzero(known & ~np.isin(np.arange(unit.start, unit.stop), slots))
+            region = slice(unit.start, min(unit.stop, length))
+            vectors = np.full((region.stop - region.start, vector.shape[2]), np.nan, np.float32)
+            fresh = np.asarray(made[region, row])
+            fresh[fresh != digests[region]] = 0
+            kept = np.flatnonzero(fresh)
             if len(kept):
-                vectors[kept] = self.read(kept + unit.start, row)
-                fresh[kept] = np.asarray(made[region, row])[kept]
+                try:
+                    vectors[kept] = self._read(kept + unit.start, row)
+                except CorruptionError:  # the whole unit is made again
+                    slots = np.union1d(slots, kept + unit.start)
+                    fresh[:], kept = 0, kept[:0]
             for start in range(0, len(slots), encoder.batch_size):
                 part = slots[start : start + encoder.batch_size]
                 states = samples[int(part[0]) : int(part[-1]) + 1, row][part - part[0]]
@@ -189,12 +195,40 @@ class RunVectors:
     def read(self, slots: NDArray[np.int64], row: int = -1) -> NDArray[np.float32]:
         """Read the vectors of slots at one recorded step, (slot, embedding).
 
+        Damaged ones are made again where the store can be written and the encoder is known.
+
         Raises
         ------
         CorruptionError
             A vector is damaged, or was not made.
         """
         row = row % len(self.run.spec.steps)
+        try:
+            return self._read(slots, row)
+        except CorruptionError:
+            if self.store.read_only or self.encoder.spec is None or not self._forget(slots, row):
+                raise
+        return embed_run(self.store, self.encoder, self.run, (row,))._read(slots, row)
+
+    def _forget(self, slots: NDArray[np.int64], row: int) -> bool:
+        """Take the digests from the units whose vectors cannot be read; say whether there are."""
+        found = False
+        with locked(self.store.path, self.group), storage_errors(self.store.path):
+            known = self._made(row)
+            unit = self.run.unit_length
+            for start in np.unique(slots[slots < len(known)] // unit * unit).tolist():
+                made = start + np.flatnonzero(known[start : start + unit])
+                try:
+                    if len(made):
+                        self._read(made, row)
+                except CorruptionError:
+                    region = slice(start, min(start + unit, len(known)))
+                    array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+                    array[region, row] = np.zeros(region.stop - start, dtype=np.uint64)
+                    found = True
+        return found
+
+    def _read(self, slots: NDArray[np.int64], row: int) -> NDArray[np.float32]:
         try:
             array = open_array(self.store.zarr_store, f"{self.group}/vector")
             vectors = np.asarray(array[int(slots.min()) : int(slots.max()) + 1, row])

@@ -1,6 +1,8 @@
 """Encoders from TorchScript files, such as those that SSCD is released as."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,7 +113,7 @@ class TorchScriptEncoder:
     def _forward(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         prepared = preprocess(torch.tensor(batch), self._preprocessing, self._device)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), _full_precision():
                 output = self._network(prepared)
         except (RuntimeError, torch.jit.Error) as error:
             reason = str(error).strip().splitlines()[-1]
@@ -183,6 +185,40 @@ def preprocess(
         )
         scaled = (scaled - mean) / std
     return scaled.contiguous()
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Switch off TF32 and bfloat16, which torch allows in convolutions: vectors would differ."""
+    matmul, cudnn, mkldnn = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn,
+        torch.backends.mkldnn,
+    )
+    candidates: list[Any] = [
+        matmul,
+        *(getattr(cudnn, name, None) for name in ("conv", "rnn")),
+        *(getattr(mkldnn, name, None) for name in ("matmul", "conv", "rnn")),
+    ]
+    if hasattr(matmul, "fp32_precision"):
+        backends = [backend for backend in candidates if hasattr(backend, "fp32_precision")]
+        before = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            yield
+        finally:
+            for backend, precision in zip(backends, before, strict=True):
+                backend.fp32_precision = precision
+    else:  # torch < 2.9
+        legacy = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+        try:
+            torch.set_float32_matmul_precision("highest")
+            cudnn.allow_tf32 = False
+            yield
+        finally:
+            torch.set_float32_matmul_precision(legacy[0])
+            cudnn.allow_tf32 = legacy[1]
 
 
 def _device(name: str) -> torch.device:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import CorruptionError
+from reprostore.seeds import seeds_text
 from reprostore.store.arrays import open_array
-from reprostore.store.run import WRITTEN, Run, seeds_text
+from reprostore.store.run import WRITTEN, Run
 
 
 class CheckedArray:

@@ -53,6 +53,7 @@ def write_labelled(store_path: Path, target: str, dataset: xr.Dataset) -> None:
         staging.attributes.update(dataset.attrs)
         staging.attributes["labels"] = labels
         staging.attributes["coordinates"] = [str(name) for name in dataset.coords]
+        staging.attributes["variables"] = sorted(str(name) for name in dataset.variables)
 
 
 def _labels(name: str, values: np.ndarray[Any, Any]) -> list[str]:
@@ -73,7 +74,7 @@ def read_attributes(store_path: Path, target: str) -> dict[str, Any] | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # damaged metadata raises errors of every kind
         raise CorruptionError(
             f"The attributes of the group {target} cannot be read ({error}).",
             "A group has a zarr.json file.",
@@ -101,19 +102,32 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
     action = f"Delete the folder {store_path / target}; it is made again."
     labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
     coordinates = cast("list[str]", attributes.pop("coordinates", []))
-    group = zarr.open_group(store, path=target, mode="r", zarr_format=3)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
-    for name in group.array_keys():
+    names = attributes.pop("variables", None)
+    if not isinstance(names, list) or not all((store_path / target / n).is_dir() for n in names):
+        raise CorruptionError(
+            f"The group {target} has not all of its variables.",
+            "Its attributes name them.",
+            action,
+        )
+    for name in names:
         array = open_array(store, f"{target}/{name}")
         dims = tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
         require_files(store_path, array, action)
         values = np.asarray(labels[name]) if name in labels else _values(array)
         variables[name] = (dims, values, dict(array.attrs.asdict()))
-    return xr.Dataset(
-        {name: value for name, value in variables.items() if name not in coordinates},
-        coords={name: value for name, value in variables.items() if name in coordinates},
-        attrs=attributes,
-    )
+    try:
+        return xr.Dataset(
+            {name: value for name, value in variables.items() if name not in coordinates},
+            coords={name: value for name, value in variables.items() if name in coordinates},
+            attrs=attributes,
+        )
+    except (ValueError, KeyError, TypeError) as error:  # shapes or dimensions were changed
+        raise CorruptionError(
+            f"The variables of the group {target} do not fit each other ({error}).",
+            "They are those of one Dataset.",
+            action,
+        ) from error
 
 
 def _values(array: "zarr.Array[Any]") -> np.ndarray[Any, Any]:

@@ -13,10 +13,12 @@ from zarr.storage import LocalStore
 
 from reprostore.errors import FormatError, MissingDataError, NotFoundError, StorageError
 from reprostore.specs import RunSpec
+from reprostore.store.creation import create_run
 from reprostore.store.groups import staged_group, storage_errors, sweep_staging
+from reprostore.store.identity import check_identity
 from reprostore.store.locks import locked
 from reprostore.store.reading import Names, combined_samples
-from reprostore.store.run import Run, StepTable, check_identity, create_run
+from reprostore.store.run import Run, StepTable
 
 FORMAT = 1
 """Version of the store format that this package writes; docs/format.md describes it."""

@@ -14,13 +14,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
-from reprostore.canonical import to_jsonable
-from reprostore.errors import CorruptionError, IdentityError, SpecError, StorageError
-from reprostore.layout import PROBE_LENGTH, SEED_CHUNK, RunLayout
-from reprostore.seeds import SEED_LIMIT, format_ranges, shorten
+from reprostore.canonical import fingerprint
+from reprostore.errors import CorruptionError, StorageError
+from reprostore.seeds import checked_seeds, seeds_text, shorten
 from reprostore.specs import RunSpec
-from reprostore.store.arrays import create_array, open_array, read_whole, write_array
-from reprostore.store.groups import staged_group, storage_errors
+from reprostore.store.arrays import open_array, read_whole
+from reprostore.store.groups import storage_errors
 from reprostore.store.locks import locked
 
 MISSING, WRITTEN = 0, 1
@@ -103,18 +102,20 @@ class Run:
         try:
             group = zarr.open_group(self.zarr_store, path=self.group, mode="r", zarr_format=3)
             recorded = dict(cast("dict[str, Any]", group.attrs.asdict()["run"]))
-            fingerprint = recorded.pop("fingerprint")
+            checksum = recorded.pop("checksum")
+            found = fingerprint(recorded)
+            recorded.pop("fingerprint")
             spec = RunSpec.model_validate(recorded)
         except Exception as error:  # damaged metadata raises errors of every kind
             raise CorruptionError(
                 f"The attributes of the run {self.path} cannot be read ({shorten(str(error))}).",
-                "A run's group carries its RunSpec and fingerprint.",
+                "A run's group carries its RunSpec, fingerprint and checksum.",
                 f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
             ) from error
-        if spec.fingerprint != fingerprint:
+        if found != checksum:
             raise CorruptionError(
-                f"The attributes of the run {self.path} give the fingerprint {spec.fingerprint}, "
-                f"and {fingerprint} is recorded.",
+                f"The attributes of the run {self.path} have the checksum {found}, and {checksum} "
+                "is recorded.",
                 "A run's attributes are never changed after it was created.",
                 f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
             )
@@ -276,114 +277,3 @@ class Run:
             if name == "status":  # the last: it is what says how long the run is
                 self.array("seed")[...] = seeds
             array.resize((len(seeds), *array.shape[1:]))
-
-
-def checked_seeds(seeds: Sequence[int]) -> list[int]:
-    """Return the seeds as a list, refusing what is not a distinct whole number below 2**32.
-
-    Raises
-    ------
-    SpecError
-        A seed is negative, too large, or given twice.
-    """
-    numbers = [int(seed) for seed in seeds]
-    for number in numbers:
-        if not 0 <= number < SEED_LIMIT:
-            raise SpecError(
-                f"{number} was given as a seed.",
-                f"Seeds are whole numbers from 0 to {SEED_LIMIT - 1}: torch's CPU generator uses "
-                "the low 32 bits only.",
-                "Choose seeds in this range.",
-            )
-    if len(set(numbers)) != len(numbers):
-        raise SpecError(
-            "A seed was given twice.", "Every seed is given once.", "Remove the repetition."
-        )
-    return numbers
-
-
-def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequence[int]) -> None:
-    """Create a run's group with all of its arrays, complete or not at all.
-
-    Parameters
-    ----------
-    store_path : Path
-        Folder of the store; the caller holds the run's lock.
-    spec : RunSpec
-        What the run is.
-    table : StepTable
-        Noise levels of the recorded steps.
-    seeds : sequence of int
-        The first seeds.
-    """
-    layout, numbers = RunLayout.of(spec), checked_seeds(seeds)
-    count, steps = len(numbers), len(spec.steps)
-    with staged_group(store_path, f"runs/{spec.path}") as staging:
-        store = staging.store
-        shards = {"sample": layout.shard, "denoised": layout.denoised_shard}
-        for name in ["sample", "denoised"] if layout.denoised else ["sample"]:
-            create_array(
-                store,
-                name,
-                shape=(count, steps, *spec.sample_shape),
-                dims=("seed", "step", *spec.sample_dims),
-                dtype=spec.stored_dtype,
-                chunks=(layout.chunk, 1, *spec.sample_shape),
-                shards=(*shards[name], *spec.sample_shape),
-            )
-        for name, dtype in [("digest", "uint64"), ("session", "uint64"), ("status", "uint8")]:
-            create_array(
-                store, name, shape=(count,), dims=("seed",), dtype=dtype, chunks=(layout.unit,)
-            )
-        create_array(
-            store,
-            "noise_probe",
-            shape=(count, PROBE_LENGTH),
-            dims=("seed", "probe"),
-            dtype="float32",
-            chunks=(layout.unit, PROBE_LENGTH),
-        )
-        create_array(
-            store, "seed", shape=(count,), dims=("seed",), dtype="int64", chunks=(SEED_CHUNK,),
-            fill=-1,
-        )[...] = np.asarray(numbers, dtype=np.int64)  # fmt: skip
-        write_array(store, "step", np.asarray(spec.steps, dtype=np.int32), ("step",))
-        for name in ("sigma", "alpha", "timestep"):
-            write_array(store, name, np.asarray(getattr(table, name), np.float64), ("step",))
-        staging.attributes["run"] = {
-            **spec.model_dump(mode="json"),
-            "fingerprint": spec.fingerprint,
-        }
-
-
-def check_identity(stored: RunSpec, asked: RunSpec) -> None:
-    """Compare what a run's name stands for in the store with what is asked to be written.
-
-    Raises
-    ------
-    IdentityError
-        They differ; both values of the first difference are shown.
-    """
-    if stored.fingerprint == asked.fingerprint:
-        return
-    difference = first_difference(to_jsonable(stored.identity()), to_jsonable(asked.identity()))
-    raise IdentityError(
-        f"The run {stored.path} in the store differs from the one asked for: {difference}.",
-        "A run name stands for one model, sampler and condition.",
-        "Give the model or the sampler another name in the study, or write into another store.",
-    )
-
-
-def first_difference(stored: Any, asked: Any, where: str = "") -> str:  # noqa: ANN401
-    """Describe the first difference between two JSON values, both values side by side."""
-    if isinstance(stored, dict) and isinstance(asked, dict):
-        for key in sorted(stored.keys() | asked.keys()):
-            if stored.get(key) != asked.get(key) or (key in stored) != (key in asked):
-                path = f"{where}.{key}" if where else key
-                return first_difference(stored.get(key), asked.get(key), path)
-    return f"{where} is {stored!r} in the store and {asked!r} in what was asked for"
-
-
-def seeds_text(seeds: Sequence[int] | NDArray[np.int64]) -> str:
-    """Write seeds for a message, shortened."""
-    return shorten(format_ranges(sorted(int(seed) for seed in seeds)), 80)

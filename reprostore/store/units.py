@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from reprostore.errors import DriftError, ModelError, SpecError
 from reprostore.layout import PROBE_LENGTH
+from reprostore.seeds import seeds_text
 from reprostore.store.arrays import ReplacingStore, open_array
 from reprostore.store.checked import CheckedArray
 from reprostore.store.groups import storage_errors
-from reprostore.store.run import WRITTEN, Run, Unit, seeds_text
+from reprostore.store.run import WRITTEN, Run, Unit
 
 Array = NDArray[Any]
 

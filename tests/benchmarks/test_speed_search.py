@@ -1,7 +1,7 @@
 """Speed and memory of the nearest-neighbor search, each against its measure in the same run.
 
 The two sides take turns, and the median of the ratios goes to `extra_info`:
-``pytest -o addopts= tests/benchmarks/test_search.py --benchmark-json=search.json``.
+``make bench PYTEST_ARGS=--benchmark-json=search.json``.
 """
 
 import subprocess
@@ -97,5 +97,6 @@ def test_memory_against_400_000_stored_rows(benchmark, stored_corpus, metric, en
     def measure():
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         benchmark.extra_info["extra_mib"] = float(done.stdout)
+        assert float(done.stdout) * 2**20 < 300e6
 
     benchmark.pedantic(measure)

@@ -56,4 +56,5 @@ def test_start(benchmark, complete, arguments, limit):
         "limit_s": limit,
         "heavy_imports": process.stderr.strip().splitlines()[-1],
     }
+    assert benchmark.extra_info["heavy_imports"] == "[]"
     benchmark.pedantic(lambda: repro(*arguments, cwd=complete), rounds=1)

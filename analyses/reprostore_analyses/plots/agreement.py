@@ -1,7 +1,5 @@
 """Whether models agree because they copy: scores of pairs, and what they drew, side by side."""
 
-from typing import Any
-
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -10,7 +8,6 @@ from reprostore.seeds import format_ranges
 from reprostore_analyses.agreement import AgreementOptions
 from reprostore_analyses.context import Context
 from reprostore_analyses.footnotes import DRIFT, UNCHECKED
-from reprostore_analyses.generalization import GeneralizationOptions, generalization
 from reprostore_analyses.plots.pair_block import (
     CHART,
     COLUMNS,
@@ -18,7 +15,6 @@ from reprostore_analyses.plots.pair_block import (
     LEFT,
     PICTURES_HEIGHT,
     SCORES_HEIGHT,
-    Sources,
     draw_pictures,
     draw_scores,
 )
@@ -34,7 +30,7 @@ from reprostore_analyses.plots.style import (
     run_labels,
 )
 from reprostore_analyses.relations import RELATIONS
-from reprostore_analyses.reproducibility import ReproducibilityOptions, reproducibility
+from reprostore_analyses.results import percent
 
 PICTURED = 6
 """So many pairs are shown with pictures; of further ones, the scores alone."""
@@ -48,8 +44,7 @@ def agreement_figure(context: Context, result: xr.Dataset, options: AgreementOpt
     Parameters
     ----------
     context : Context
-        Whose store holds the samples, the items, and the results of `reproducibility` and
-        `generalization` that the agreement was made from.
+        Whose store holds the samples and the items.
     result : xarray.Dataset
         Of `agreement`.
     options : AgreementOptions
@@ -66,12 +61,11 @@ def agreement_figure(context: Context, result: xr.Dataset, options: AgreementOpt
     CorruptionError
         A sample or an item is damaged.
     """
-    sources = _sources(context, options)
     count = result.sizes["pair"]
     heights = [PICTURES_HEIGHT if place < PICTURED else SCORES_HEIGHT for place in range(count)]
     height = LEGEND + sum(heights) + count * (HEADER + GAP) + TICKS
-    sheet = Sheet(height, "Do models agree because they copy?", _caption(result, sources, count))
-    _legend(sheet, sources.copying.attrs["confidence"])
+    sheet = Sheet(height, "Do models agree because they copy?", _caption(result, count))
+    _legend(sheet, result.attrs["confidence"])
     top = sheet.top + LEGEND
     for place, block in enumerate(heights):
         at, names = result.isel(pair=place), options.compare[place]
@@ -87,34 +81,14 @@ def agreement_figure(context: Context, result: xr.Dataset, options: AgreementOpt
         draw_scores(chart, at, shown, last=last)
         if place < PICTURED:
             canvas = sheet.canvas(LEFT, top, WIDTH - MARGIN - LEFT, block)
-            draw_pictures(canvas, context, at, sources, shown)
+            draw_pictures(canvas, context, at, shown)
         top += block + GAP
     return sheet.figure
 
 
-def _sources(context: Context, options: AgreementOptions) -> Sources:
-    """Return the two results by the options with which `agreement` made them: they are stored."""
-    models = tuple(dict.fromkeys(name for pair in options.compare for name in pair))
-    shared: dict[str, Any] = {
-        "encoder": options.encoder,
-        "models": models,
-        "samplers": None if options.sampler is None else (options.sampler,),
-        "rng_seed": options.rng_seed,
-    }
-    return Sources(
-        reproducibility(
-            context,
-            ReproducibilityOptions(
-                threshold=options.threshold, allow_unchecked=options.allow_unchecked, **shared
-            ),
-        ),
-        generalization(context, GeneralizationOptions(threshold=options.copy_threshold, **shared)),
-    )
-
-
-def _caption(result: xr.Dataset, sources: Sources, count: int) -> str:
+def _caption(result: xr.Dataset, count: int) -> str:
     attributes = result.attrs
-    first = sources.agreeing["seed"].values[:COLUMNS].tolist()
+    first = result["seed"].values[:COLUMNS].tolist()
     text = (
         f"{int(result['pairs'].values.max())} seeds; encoder {attributes['encoder']}. Agree: two "
         f"samples of the same noise have a similarity > {attributes['threshold']:g} (RP); chance: "
@@ -139,7 +113,7 @@ def _legend(sheet: Sheet, confidence: float) -> None:
         proxy("chance", color=REAL, marker="|", markersize=9, markeredgewidth=1.5, linestyle=""),
         Patch(facecolor=COPY, label="copies"),
         Patch(facecolor="white", edgecolor=REAL, label="the same of unseen real items"),
-        proxy(f"{round(100 * confidence)} % interval", color="black", linewidth=1.2),
+        proxy(f"{percent(confidence)} interval", color="black", linewidth=1.2),
     ]
     sheet.figure.legend(
         handles=handles,

@@ -16,6 +16,7 @@ from reprostore_analyses.generalization import GeneralizationOptions
 from reprostore_analyses.plots.curves import MANY, REFERENCE, distinct_styles, finish
 from reprostore_analyses.plots.sheet import LINE, Sheet
 from reprostore_analyses.plots.style import estimate, proxy, run_labels, value_range
+from reprostore_analyses.results import percent
 
 
 def generalization_curves(
@@ -83,7 +84,7 @@ def _copies_caption(result: xr.Dataset, options: GeneralizationOptions) -> str:
         caption += (
             " Dashed: real items that this model never saw, against the same training items. "
             f"Diamonds: calibrated threshold, which {options.q:g} of these exceed, and the copies "
-            f"at it, with {round(100 * options.confidence):d} % intervals."
+            f"at it, with {percent(options.confidence)} intervals."
         )
     if result.attrs["drift"]:
         caption += f" {DRIFT} Computed in differing ways."

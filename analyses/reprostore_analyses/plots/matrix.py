@@ -19,6 +19,7 @@ from reprostore_analyses.plots.style import (
     value_range,
 )
 from reprostore_analyses.reproducibility import ReproducibilityOptions
+from reprostore_analyses.results import percent
 
 NUMBERED = 20
 """Up to so many runs have their scores written into the cells."""
@@ -86,7 +87,7 @@ def matrix_figure(
 
 def _caption(result: xr.Dataset, options: ReproducibilityOptions, count: int) -> str:
     scores = result["rp"].values
-    confidence = f"{options.confidence:.0%} intervals".replace("%", " %")
+    confidence = f"{percent(options.confidence)} intervals"
     sentences = [f"Chance level {value_range(result['chance'].values.ravel())}."]
     if count <= WITH_INTERVALS:
         sentences.append(f"Below each score its {confidence.removesuffix('s')} over seeds.")

@@ -1,6 +1,5 @@
 """One pair of models in the figure of `agreement`: its scores, and what both drew."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,14 +28,6 @@ PICTURES_HEIGHT = 2 * ITEM + 2 * PITCH + 0.06
 SCORES_HEIGHT = 0.6
 
 _VALUE: dict[str, Any] = {"fontsize": SMALL, "va": "center", "weight": "bold"}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The results that the agreement was made from, with the values of every seed."""
-
-    agreeing: xr.Dataset
-    copying: xr.Dataset
 
 
 def draw_scores(axes: Axes, at: xr.Dataset, shown: tuple[str, str], *, last: bool) -> None:
@@ -89,9 +80,7 @@ def _rounded(value: xr.DataArray) -> str:
     return "–" if np.isnan(float(value)) else f"{float(value):.2f}"
 
 
-def draw_pictures(
-    canvas: Axes, context: Context, at: xr.Dataset, sources: Sources, shown: tuple[str, str]
-) -> None:
+def draw_pictures(canvas: Axes, context: Context, at: xr.Dataset, shown: tuple[str, str]) -> None:
     """Draw the samples of a pair, one over the other, between their nearest training items.
 
     Parameters
@@ -102,23 +91,19 @@ def draw_pictures(
         Whose store holds the pictures.
     at : xarray.Dataset
         The pair's part of the result of `agreement`.
-    sources : Sources
-        What it was made from.
     shown : tuple of str
         Short names of the members.
     """
     members = at["run"].values.tolist()
-    copying = sources.copying.isel(run=members)
-    runs = [context.store.run(str(path)) for path in copying["run"].values]
+    runs = [context.store.run(at.attrs["runs"][member]) for member in members]
     reason = next(filter(None, map(why_no_pictures, runs)), "")
     if reason:
         say(canvas, f"No pictures: {reason}.", PITCH * COLUMNS)
         return
-    a, b = at["reproducibility_run"].values.tolist()
-    agreeing = sources.agreeing.isel(run_a=a, run_b=b, seed=slice(COLUMNS))
-    nearest = copying.sel(seed=agreeing["seed"].values)
-    similar = agreeing["similarity"].values > sources.agreeing.attrs["threshold"]
-    copies = nearest["similarity"].values > sources.copying.attrs["threshold"]
+    first = at.isel(seed=slice(COLUMNS))
+    seeds = first["seed"].values.tolist()
+    similar = first["similarity"].values > at.attrs["threshold"]
+    copies = first["train_similarity"].values > at.attrs["copy_threshold"]
     for column in np.flatnonzero(similar).tolist():
         corner = (ROWS + column * PITCH, ITEM + 0.01)
         canvas.add_patch(Rectangle(corner, PITCH, 2 * PITCH + 0.04, facecolor=AGREE, zorder=1))
@@ -126,12 +111,12 @@ def draw_pictures(
     sample_rows = (middle + PITCH / 2, middle + 1.5 * PITCH)
     item_rows = (ITEM / 2, middle + 2 * PITCH + 0.03 + ITEM / 2)
     for member, run in enumerate(runs):
-        dataset = context.dataset(sources.copying.attrs["datasets"][members[member]])
+        dataset = context.dataset(at.attrs["datasets"][members[member]])
         rows = (
             (shown[member], "black", sample_rows[member], 0.82 * PITCH,
-             final_pictures(run, agreeing["seed"].values.tolist())),
+             final_pictures(run, seeds)),
             ("nearest", REAL, item_rows[member], 0.9 * ITEM,
-             item_pictures(dataset, nearest["train_index"].values[member].tolist())),
+             item_pictures(dataset, first["train_index"].values[member].tolist())),
         )  # fmt: skip
         for label, color, y, size, pictures in rows:
             canvas.text(ROWS - 0.06, y, label, color=color, fontsize=SMALL, ha="right", va="center")
