@@ -32,9 +32,8 @@ def _checked_name(text: str) -> str:
     if not is_name(text):
         raise SpecError(
             f"{shorten(text)!r} is no valid name.",
-            "Names are at most 128 letters, digits and . _ + @ -, and begin with a letter or "
-            "digit.",
-            "Choose another name.",
+            "Names are letters, digits and . _ + @ -, and begin with a letter or digit.",
+            "Choose another name of at most 128 characters.",
         )
     return text
 

@@ -145,7 +145,7 @@ def test_tables_name_encoder_threshold_and_seeds(study, repro):
          '\n[analyses.agreement]')  # fmt: skip
     done = repro("analyze", study)
     assert (done.code, done.err) == (0, "")
-    assert "encoder pixel · θ 0.6 · MAE below 15 of 255 · 95% intervals · seeds 8" in done.out
+    assert "encoder pixel · θ 0.6 · MAE below 15 of 255 · 95 % intervals · seeds 8" in done.out
     assert "§ a/ddim2/none, b/ddim2/none: There are no held-out items" in done.out
     figures = study.parent / "digits.figures"
     listed = done.out.splitlines()[-5:]

@@ -216,24 +216,35 @@ def test_missing_device(tmp_path, device):
         loaded(tmp_path, Flatten(), (1, 2, 2), device=device)
 
 
-@pytest.mark.filterwarnings("ignore:.*TF32.*:UserWarning")
-def test_convolutions_are_computed_in_full_precision(tmp_path, monkeypatch):
-    # Where there is no GPU, the precision that a GPU would be asked for is looked at.
+@pytest.fixture
+def reduced():
+    """The switches of a GPU's precision, set to TF32 as torch's are for convolutions."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if not hasattr(cuda, "fp32_precision"):
+        pytest.skip("this torch has other switches")
+    switches = cuda, cudnn.conv, cudnn.rnn
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "tf32"
+    yield switches
+    for switch, precision in zip(switches, before, strict=True):
+        switch.fp32_precision = precision
+
+
+def test_networks_compute_in_full_precision(tmp_path, monkeypatch, reduced):
     encoder = loaded(tmp_path, Flatten(), (1, 4, 4))
-    backends = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
     network, seen = encoder._network, []
 
     def look(images):
-        seen.extend(backend.fp32_precision for backend in backends)
+        seen.extend(switch.fp32_precision for switch in reduced)
         return network(images)
 
+    images = np.zeros((2, 1, 4, 4), dtype=np.uint8)
     monkeypatch.setattr(encoder, "_network", look)
-    for backend in backends:
-        monkeypatch.setattr(backend, "fp32_precision", "tf32")
-    encoder.encode(np.zeros((2, 1, 4, 4), dtype=np.uint8))
+    encoder.encode(images)
     assert seen == ["ieee"] * 3
-    assert [backend.fp32_precision for backend in backends] == ["tf32"] * 3
-    monkeypatch.setattr(encoder, "_network", Integers())
-    with pytest.raises(ModelError):
-        encoder.encode(np.zeros((2, 1, 4, 4), dtype=np.uint8))
-    assert [backend.fp32_precision for backend in backends] == ["tf32"] * 3
+    assert [switch.fp32_precision for switch in reduced] == ["tf32"] * 3
+    monkeypatch.setattr(encoder, "_network", lambda images: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        encoder.encode(images)
+    assert [switch.fp32_precision for switch in reduced] == ["tf32"] * 3

@@ -33,13 +33,13 @@ def _small_units():
 
 @pytest.fixture
 def base(tmp_path):
-    (tmp_path / "nets.py").write_text(_FACTORY)
+    (tmp_path / "constant_net.py").write_text(_FACTORY)
     (tmp_path / "weights.txt").write_text("0.25")
     return tmp_path
 
 
 def asked(base, seeds):
-    return study(base, seeds, HEUN, models={"net": {"source": "python:nets:load"}})
+    return study(base, seeds, HEUN, models={"net": {"source": "python:constant_net:load"}})
 
 
 def test_a_constant_denoiser_gives_its_constant(base):

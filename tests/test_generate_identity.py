@@ -132,7 +132,7 @@ def test_an_analysis_notices_that_the_study_means_another_model(tmp_path, change
     change(tmp_path)
     with pytest.raises(IdentityError, match="net/final/none in the store differs"):
         check_stored_runs(store, loaded)
-    with pytest.raises(IdentityError, match="sampler.steps is 3 in the store and 9"):
+    with pytest.raises(IdentityError, match=r"sampler\.steps is 3 in the store and 9"):
         check_stored_runs(store, study(tmp_path, "0-3", {"final": {**FINAL, "steps": 9}}))
     shutil.rmtree(tmp_path / "net")  # the store went to somebody who does not have the model
     check_stored_runs(store, loaded)
