@@ -247,7 +247,7 @@ def test_options_replace_values_of_the_study(study, repro):
 
 def test_plan_prints_a_total(study, repro):
     done = repro("plan", study, "--seeds", "0-99")
-    total = next(line for line in done.out.splitlines() if "total" in line).split()
+    total = next(cells for cells in map(str.split, done.out.splitlines()) if cells[:1] == ["total"])
     assert total[:4] == ["total", "200", "184", "2"]
     assert total[-2:] == ["50.0", "KiB"]
 

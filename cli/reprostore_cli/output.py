@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -55,26 +55,23 @@ def _strict(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     return value
 
 
-def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def table(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, total: bool = False
+) -> Group:
     """Make a table; a head that begins with ">" belongs to a column of numbers.
 
     Parameters
     ----------
     title : str
-        Above the table.
+        Above the table; never broken, since it may hold a path.
     heads : sequence of str
         Heads of the columns.
     rows : iterable of sequence of str
         Cells, as many in each row as there are heads.
+    total : bool
+        Whether the last row is set off as the sum of the others.
     """
-    made = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for head in heads:
         made.add_column(
             head.removeprefix(">"),
@@ -83,7 +80,10 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Ta
         )
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
-    return made
+    if total:
+        made.rows[-2].end_section = True
+    heading = Text(title, style="bold", no_wrap=True, overflow="ignore")
+    return Group(Text(), heading, made)
 
 
 def size(nbytes: int | None) -> str:

@@ -53,6 +53,5 @@ def plan(
         [row["run"], *(str(row[key]) for key in keys[:-1]), size(row["bytes"])]
         for row in [*rows, total]
     ]
-    made = table(f"Plan for {loaded.store_path}", ["run", *(f">{key}" for key in keys)], cells)
-    made.rows[-2].end_section = True
-    console().print(made)
+    heads = ["run", *(f">{key}" for key in keys)]
+    console().print(table(f"Plan for {loaded.store_path}", heads, cells, total=True))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import xarray as xr
+from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from reprostore_analyses.computing import Computed
@@ -23,7 +23,7 @@ MANY_SEEDS = 2000
 """From here on the third digit of a share says something."""
 
 
-def analysis_tables(computed: Computed) -> Iterator[Table | Padding]:
+def analysis_tables(computed: Computed) -> Iterator[Group | Padding]:
     """Show a result: a table of its rows, then the notes that they need.
 
     Parameters
@@ -33,7 +33,7 @@ def analysis_tables(computed: Computed) -> Iterator[Table | Padding]:
 
     Yields
     ------
-    Table, Padding
+    Group, Padding
         For a rich console.
     """
     analysis, result, rows = computed.analysis, computed.result, computed.rows()

@@ -71,7 +71,7 @@ def knn(
     index : array_like of int, shape (row,), optional
         Search among these rows of the corpus only; row numbers are still those of the corpus.
     block_rows : int, optional
-        Corpus rows that are read at a time; 16 MiB of float32 when not given (64 MiB of an array
+        Corpus rows that are read at a time; 8 MiB of float32 when not given (64 MiB of an array
         in memory).
 
     Returns
@@ -149,7 +149,7 @@ def _engine(engine: str, k: int) -> tuple[str, Candidates]:
     if name == "torch":
         from reprostore.search import torch_engine
 
-        return name, torch_engine.candidates
+        return name, torch_engine.TorchCandidates()
     from reprostore.search import faiss_engine
 
     if name == "faiss-cpu":

@@ -10,8 +10,8 @@ from reprostore.errors import DatasetError, SpecError
 from reprostore.search.kernel import Index, Reals, Rows
 from reprostore.search.rowwise import by_rows
 
-_BLOCK_VALUES = 2**22
-"""Values of one block that is read from elsewhere, 16 MiB in float32."""
+_BLOCK_VALUES = 2**21
+"""Values of one block that is read from elsewhere, 8 MiB in float32."""
 
 _MEMORY_BLOCK_VALUES = 2**24
 """Values of one block of an array in memory, whose rows are not copied to be read."""
@@ -157,7 +157,7 @@ def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  
     index : array_like of int, optional
         Row numbers of a subset, in any order.
     block_rows : int, optional
-        Corpus rows that are read at a time; 16 MiB of float32 when not given
+        Corpus rows that are read at a time; 8 MiB of float32 when not given
         (64 MiB of an array in memory).
 
     Returns
@@ -186,6 +186,9 @@ def make_blocks(corpus: Corpus, index: Any, block_rows: int | None) -> Blocks:  
         )
     values = _MEMORY_BLOCK_VALUES if isinstance(corpus, np.ndarray) else _BLOCK_VALUES
     length = block_rows or max(1, values // corpus.shape[1])
+    chunk = getattr(corpus, "chunks", (1,))[0]
+    if block_rows is None and chunk < length:
+        length -= length % chunk  # no chunk is read and decoded twice
     return Blocks(corpus, _checked_index(index, corpus.shape[0]), length)
 
 

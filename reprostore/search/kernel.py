@@ -134,7 +134,8 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
         For ``cosine`` each row is divided by its norm; a zero vector stays zero.
     dtype : type
         `numpy.float32` or `numpy.float64`; float32 vectors of ordinary length are divided by
-        their rounded norm, within 2u of the exact quotient; else the arithmetic is float64.
+        their rounded norm, within 2u of the exact quotient, and float32 values of `center` are
+        subtracted in float32, which rounds once; else the arithmetic is float64.
 
     Returns
     -------
@@ -144,8 +145,11 @@ def prepared(rows: Rows, norms: Reals, center: Reals, metric: Metric, dtype: typ
     result: Rows = np.empty(rows.shape, dtype)
     lengths = np.where(norms < _ZERO_NORM, np.inf, np.sqrt(norms))
     finite = lengths[lengths < np.inf]
-    if rows.dtype == dtype == np.float32 and ((finite > 1e-30) & (finite < 1e30)).all():
+    single = rows.dtype == dtype == np.float32
+    if single and ((finite > 1e-30) & (finite < 1e30)).all():
         lengths = lengths.astype(np.float32)
+    if single and (center == center.astype(np.float32)).all():
+        center = center.astype(np.float32)
 
     def fill(part: slice) -> None:
         with np.errstate(over="ignore"):  # in every thread: the setting is a thread's own

@@ -1,11 +1,16 @@
 """Two sides of a benchmark, timed in turn in one run: machines are shared and noisy."""
 
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
+
+PAUSE = 0.2
+"""Seconds before each call: threads of the other side's library spin for a while after their work,
+and would be timed as part of this one."""
 
 
 def seconds(function):
-    """Time one call."""
+    """Time one call, after a pause."""
+    sleep(PAUSE)
     start = perf_counter()
     function()
     return perf_counter() - start
