@@ -73,3 +73,11 @@ class StorageError(ReprostoreError, OSError):
 
 class DependencyError(ReprostoreError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class ProcessError(ReprostoreError, RuntimeError):
+    """A process that worked for this one ended before its work was done."""
+
+
+class TrainingError(ReprostoreError, ArithmeticError):
+    """A training cannot go on: its loss is no longer a finite number."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from reprostore.background import BackgroundWriter
 from reprostore.batches import sampled_batch
+from reprostore.closed_items import is_closed_form, items_to_come, stored_items
 from reprostore.errors import DriftError, SpecError
 from reprostore.execution import REPRODUCED, check_execution, current_execution
 from reprostore.models import load_model, weight_digests
@@ -137,13 +138,22 @@ def generate(
     writing = _Session(store, execution, settings, progress)
     for request in requests:  # the cheap mistakes of all runs, before the first is begun
         canonical_scheduler(request.sampler_spec.scheduler)
-        weight_digests(request.model_spec, base)
+        if is_closed_form(request.model_spec):
+            items = items_to_come(request.model_spec, request.dataset_spec, base)
+            model = load_model(request.model_spec, base, device, dtype, items)
+            prepare(request, model, {}, batch_size=batch_size, dtype=dtype)
+        else:
+            weight_digests(request.model_spec, base)
     written: dict[str, int] = {}
     for name in dict.fromkeys(request.model for request in requests):
         own = [request for request in requests if request.model == name]
-        model = load_model(own[0].model_spec, base, device, dtype)
+        first, known = own[0].model_spec, None
+        if is_closed_form(first):
+            known = stored_items(writing.store, first, own[0].dataset_spec, base)
+        model = load_model(first, base, device, dtype, known)
+        weights = weight_digests(first, base, known)
         prepared = [
-            prepare(request, model, base, batch_size=batch_size, dtype=dtype) for request in own
+            prepare(request, model, weights, batch_size=batch_size, dtype=dtype) for request in own
         ]
         for spec, sampler in prepared:
             written[spec.path] = writing.fill(spec, sampler, model, seeds)
@@ -173,10 +183,10 @@ class _Session:
         if run is not None:
             check_identity(run.spec, spec)
             if not self._settings.accept_drift:
-                check_execution(self._store, run, self._execution)
+                check_execution(self.store, run, self._execution)
                 if spec.model_spec.source.startswith("python:"):
                     check_reproduces(run, sampler, model, spec.batch_size)
-        run = self._store.add_run(spec, table, seeds)
+        run = self.store.add_run(spec, table, seeds)
         tally = _Tally(run, seeds, self._progress)
         mine: dict[int, int] = {}
         # The locks are freed last, when the writer has ended: also after an error, whose
@@ -199,12 +209,13 @@ class _Session:
         return sum(mine.values())
 
     @cached_property
-    def _store(self) -> SampleStore:
+    def store(self) -> SampleStore:
+        """The store, opened or created when it is first needed."""
         return self._open()
 
     def _existing(self, spec: RunSpec) -> Run | None:
-        exists = spec.path in self._store.run_paths()
-        return self._store.run(spec.path) if exists else None
+        exists = spec.path in self.store.run_paths()
+        return self.store.run(spec.path) if exists else None
 
     def _generate_unit(
         self,
@@ -216,7 +227,7 @@ class _Session:
         tally: "_Tally",
     ) -> None:
         if self._number is None:
-            self._number = self._store.start_session(self._execution)
+            self._number = self.store.start_session(self._execution)
         unit_writer = UnitWriter(run, unit, self._number)
         batch_size = int(self._execution["batch_size"])
         for slots in unit_writer.batches(batch_size):
@@ -237,7 +248,7 @@ class _Session:
             if not self._settings.accept_drift:
                 raise
             execution = self._execution | {REPRODUCED: False}
-            unit_writer.session = self._store.start_session(execution)
+            unit_writer.session = self.store.start_session(execution)
             unit_writer.accept_drift = True
             unit_writer.finish()
 

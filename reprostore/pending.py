@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.canonical import to_jsonable
+from reprostore.closed_items import is_closed_form, stored_items
 from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
 from reprostore.samplers import canonical_scheduler
-from reprostore.specs import ConditionSpec, ModelSpec, RunSpec, SamplerSpec
+from reprostore.specs import ConditionSpec, DatasetSpec, ModelSpec, RunSpec, SamplerSpec
 from reprostore.store import Run, SampleStore
 from reprostore.store.identity import first_difference
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run as a study asks for it: names, and specs as written."""
+    """A run as a study asks for it: names, and specs as written.
+
+    `dataset_spec` is that of the dataset which `model_spec` was trained on, where the study has it.
+    """
 
     model: str
     sampler: str
@@ -24,6 +28,7 @@ class RunRequest:
     model_spec: ModelSpec
     sampler_spec: SamplerSpec
     condition_spec: ConditionSpec
+    dataset_spec: DatasetSpec | None = None
 
     @property
     def path(self) -> str:
@@ -67,12 +72,14 @@ def missing_seeds(
     if request.path not in store.run_paths():
         return len(seeds)
     run = store.run(request.path)
-    check_as_written(run, request, base, dtype)
+    check_as_written(store, run, request, base, dtype)
     written = set(run.written()[1].tolist())
     return sum(seed not in written for seed in seeds)
 
 
-def check_as_written(run: Run, request: RunRequest, base: Path, dtype: str) -> None:
+def check_as_written(
+    store: SampleStore, run: Run, request: RunRequest, base: Path, dtype: str
+) -> None:
     """Compare a stored run with what a study asks for under its name, as far as is written.
 
     Raises
@@ -82,7 +89,11 @@ def check_as_written(run: Run, request: RunRequest, base: Path, dtype: str) -> N
     NotFoundError
         The model's files do not exist.
     """
-    asked = as_written(request, weight_digests(request.model_spec, base), dtype)
+    spec = request.model_spec
+    items = None
+    if is_closed_form(spec):
+        items = stored_items(store, spec, request.dataset_spec, base)
+    asked = as_written(request, weight_digests(spec, base, items), dtype)
     stored = as_written(_stored_request(run.spec), run.spec.weights, run.spec.compute_dtype)
     if asked != stored:
         raise IdentityError(

@@ -1,8 +1,9 @@
 """How a model is trained: everything that is needed to do it again, apart from data and seed."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from reprostore.errors import SpecError
 from reprostore.specs import JsonValues, Spec
@@ -162,3 +163,43 @@ class RecipeSpec(Spec):
     def total_steps(self) -> int:
         """Optimizer steps of the whole training."""
         return self.steps if self.steps is not None else -(-(self.images or 0) // self.batch_size)
+
+    def with_width(self, width: int) -> Self:
+        """Return the recipe of a model that is wider or narrower.
+
+        A network that is fine-tuned has the width of its checkpoint, whatever is asked for.
+
+        Raises
+        ------
+        SpecError
+            The groups or heads do not divide the channels.
+        """
+        if self.start_from is not None:
+            return self
+        try:
+            return self.model_validate(self.model_dump() | {"width": width})
+        except ValidationError as error:
+            raise error.errors()[0]["ctx"]["error"] from error
+
+    def check_shape(self, sample_shape: Sequence[int]) -> None:
+        """Refuse samples that a new network of this recipe cannot take.
+
+        Parameters
+        ----------
+        sample_shape : sequence of int
+            (channel, y, x).
+
+        Raises
+        ------
+        SpecError
+            A level would halve an odd number of pixels.
+        """
+        factor = 2 ** (self.depth - 1)
+        odd = [length for length in sample_shape[1:] if length % factor]
+        if odd and self.start_from is None:
+            raise SpecError(
+                f"`depth` is {self.depth}, and samples have the shape {tuple(sample_shape)}.",
+                f"Each of {self.depth} levels but the first halves the resolution: height and "
+                f"width are multiples of {factor}.",
+                "Choose a smaller `depth`, or another dataset.",
+            )

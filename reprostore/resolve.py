@@ -1,11 +1,10 @@
 """From a run as written in a study to the run as it is recorded."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
 
 from reprostore.errors import ReprostoreError
-from reprostore.models import weight_digests
 from reprostore.models.base import Model
 from reprostore.pending import RunRequest
 from reprostore.samplers import Sampler, build_sampler
@@ -13,7 +12,7 @@ from reprostore.specs import ModelSpec, RunSpec
 
 
 def prepare(
-    request: RunRequest, model: Model, base: Path, *, batch_size: int, dtype: str
+    request: RunRequest, model: Model, weights: Mapping[str, str], *, batch_size: int, dtype: str
 ) -> tuple[RunSpec, Sampler]:
     """Resolve a run: the sampler with all of its values, and the RunSpec that is recorded.
 
@@ -23,8 +22,8 @@ def prepare(
         The run as written in a study.
     model : Model
         The loaded model.
-    base : Path
-        Folder of the study file.
+    weights : mapping
+        `reprostore.models.weight_digests` of the model.
     batch_size : int
         Samples per forward pass.
     dtype : str
@@ -55,7 +54,7 @@ def prepare(
         model_spec=with_parameters(request.model_spec, model),
         sampler_spec=request.sampler_spec,
         condition_spec=request.condition_spec,
-        weights=weight_digests(request.model_spec, base),
+        weights=dict(weights),
         scheduler=sampler.identity,
         noise_scale=sampler.noise_scale,
         compute_dtype=dtype,

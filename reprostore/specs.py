@@ -20,6 +20,9 @@ from reprostore.seeds import check_ranges, shorten
 NOISE_CONTRACT: Final = "cpu-torch-normal-v1"
 """torch.randn of one CPU generator per sample, float32, seed below 2**32."""
 
+CLOSED_FORMS: Final = ("oracle", "gaussian")
+"""Sources of models that are computed from their `trained_on` and have no files."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}")
 
 
@@ -128,7 +131,10 @@ class ModelSpec(Spec):
     Attributes
     ----------
     source : str
-        A diffusers folder or hub id, or "python:module:factory".
+        A diffusers folder or hub id, "python:module:factory", or "oracle" or "gaussian". Of a
+        model with a recipe the folder into which it is trained.
+    recipe : str, optional
+        Name of the recipe by which `repro train` trains this model on `trained_on`.
     trained_on : Subset, optional
         The items this model saw: generalization is measured against these.
     held_out : str, optional
@@ -137,12 +143,14 @@ class ModelSpec(Spec):
         Scheduler config values (such as `beta_schedule`, `prediction_type`) of a checkpoint that
         carries no `scheduler_config.json`.
     family, parameters, width, training_step, trainer_seed
-        By these analyses group models.
+        By these analyses group models. Of a model with a recipe, `width` replaces that of the
+        recipe, and a `training_step` before its last is that of a kept checkpoint.
     samplers, conditions : tuple of str, optional
         Names of those this model runs with, when not all.
     """
 
     source: str = Field(min_length=1)
+    recipe: Name | None = None
     trained_on: Subset | None = None
     held_out: Index | None = None
     noise_schedule: JsonValues | None = None
@@ -161,6 +169,24 @@ class ModelSpec(Spec):
                 "`held_out` stands without `trained_on`.",
                 "The held-out items of a model are items of the dataset that it was trained on.",
                 "Add `trained_on`, or remove `held_out`.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_into_a_folder(self) -> Self:
+        if self.recipe is None:
+            return self
+        if self.trained_on is None:
+            raise SpecError(
+                "`recipe` stands without `trained_on`.",
+                "A recipe says how a model is trained, and `trained_on` on what.",
+                "Add `trained_on`, or remove `recipe`.",
+            )
+        if self.source in CLOSED_FORMS or self.source.startswith("python:"):
+            raise SpecError(
+                f"`recipe` stands beside the source {shorten(self.source)!r}.",
+                "A model that is trained has as its source the folder into which it is written.",
+                "Write a folder as `source`, or remove `recipe`.",
             )
         return self
 

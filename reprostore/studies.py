@@ -7,13 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reprostore.closed_items import is_closed_form, is_stored, items_to_come, stored_items
 from reprostore.errors import DependencyError, NotFoundError, SpecError, StorageError
 from reprostore.layout import RunLayout
 from reprostore.pending import RunRequest, check_as_written, missing_seeds
 from reprostore.seeds import parse_ranges
-from reprostore.specs import ConditionSpec, RunSpec
+from reprostore.specs import ConditionSpec, DatasetSpec, ModelSpec, RunSpec
 from reprostore.store import SampleStore, create_store, open_store
-from reprostore.study import LoadedStudy, derived_study
+from reprostore.study import LoadedStudy, Study, derived_study
+from reprostore.trainings import require_trained, untrained_recipe
 
 Progress = Callable[[str, int, int], None]
 
@@ -62,6 +64,7 @@ def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
             model_spec=study.models[model],
             sampler_spec=study.samplers[sampler],
             condition_spec=study.conditions.get(condition, ConditionSpec()),
+            dataset_spec=_dataset_of(study, study.models[model]),
         )
         for model, sampler, condition in study.runs()
     ]
@@ -72,6 +75,10 @@ def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
             "Add a [models.NAME] and a [samplers.NAME] table.",
         )
     return requests
+
+
+def _dataset_of(study: Study, spec: ModelSpec) -> DatasetSpec | None:
+    return None if spec.trained_on is None else study.datasets.get(spec.trained_on.dataset)
 
 
 def seeds_of(loaded: LoadedStudy) -> list[int]:
@@ -130,10 +137,15 @@ def check_stored_runs(store: SampleStore, loaded: LoadedStudy) -> None:
     study, known = loaded.study, set(store.run_paths())
     for request in requests_of(loaded) if study.runs() else ():
         source = request.model_spec.source
-        here = source.startswith("python:") or (loaded.base / Path(source).expanduser()).is_dir()
+        here = (
+            source.startswith("python:")
+            or is_closed_form(request.model_spec)
+            or (loaded.base / Path(source).expanduser()).is_dir()
+        )
         if here and request.path in known:
             with contextlib.suppress(NotFoundError):
-                check_as_written(store.run(request.path), request, loaded.base, study.dtype)
+                run = store.run(request.path)
+                check_as_written(store, run, request, loaded.base, study.dtype)
 
 
 def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
@@ -143,26 +155,39 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
     -------
     list of dict
         Per run: `run`, `seeds`, `missing`, `units`, `files` and `bytes` (uncompressed) of the
-        complete run. Models are loaded, since they determine the shape of a sample.
+        complete run. Models are loaded, since they determine the shape of a sample; those that
+        are still to be trained have the shape of their items.
 
     Raises
     ------
     ReprostoreError
         A model or sampler cannot be used, or a run in the store is something else.
     """
-    _require_torch()
-    from reprostore.models import load_model
+    require_torch()
+    from reprostore.models import load_model, weight_digests
     from reprostore.resolve import prepare
+    from reprostore.untrained import untrained_model
 
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None
     specs: dict[str, RunSpec] = {}
     for name in dict.fromkeys(request.model for request in requests):
         own = [request for request in requests if request.model == name]
-        model = load_model(own[0].model_spec, loaded.base, "cpu", study.dtype)
+        spec, dataset, items = own[0].model_spec, own[0].dataset_spec, None
+        recipe = untrained_recipe(loaded, name)
+        if is_closed_form(spec) or recipe is not None:
+            if store is not None and is_stored(store, spec):
+                items = stored_items(store, spec, dataset, loaded.base)
+            else:
+                items = items_to_come(spec, dataset, loaded.base)
+        if recipe is not None and items is not None:
+            model, weights = untrained_model(recipe, items.shape, study.dtype), {}
+        else:
+            model = load_model(spec, loaded.base, "cpu", study.dtype, items)
+            weights = weight_digests(spec, loaded.base, items)
         for request in own:
             specs[request.path], _ = prepare(
-                request, model, loaded.base, batch_size=study.batch_size, dtype=study.dtype
+                request, model, weights, batch_size=study.batch_size, dtype=study.dtype
             )
     rows = []
     for request in requests:
@@ -214,6 +239,7 @@ def generate_study(
         See `reprostore.generate.generate`.
     """
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
+    require_trained(loaded)
     missing = {request.path: len(seeds) for request in requests}
     if loaded.store_path.exists():
         store = open_store(loaded.store_path)
@@ -224,7 +250,7 @@ def generate_study(
     written: dict[str, int] = {}
     pending = [request for request in requests if missing[request.path]]
     if pending:
-        _require_torch()
+        require_torch()
         from reprostore.generate import Settings, generate
 
         written = generate(
@@ -243,7 +269,7 @@ def generate_study(
     ]
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
     """Say which extra is needed, instead of failing at an import."""
     missing = [name for name in ("torch", "diffusers") if find_spec(name) is None]
     if missing:

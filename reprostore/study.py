@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from reprostore.errors import NotFoundError, SpecError
 from reprostore.seeds import shorten
 from reprostore.specs import is_name
+from reprostore.study_expansion import expanded, expansion_problems, lines_of_sweeps
 from reprostore.study_problems import (
     Source,
     parse_toml,
@@ -35,29 +36,32 @@ class LoadedStudy:
     Attributes
     ----------
     study : Study
-        What the file says.
+        What the file says, with the models of its sweeps among its models.
     path : Path or None
         The file; None when the study was made from options.
     base : Path
         The folder to which the paths of the study are relative, absolute.
-    lines : mapping
-        The line of every key, by location.
+    lines : dict
+        The line of every key, by location; those of a sweep stand for its models, too.
 
     Raises
     ------
     SpecError
-        A model or an analysis refers to a name that the study does not define.
+        A model, a sweep or an analysis refers to a name that the study does not define, or a
+        model or a sweep cannot be trained by its recipe.
     """
 
     study: Study
     path: Path | None
     base: Path
-    lines: Mapping[Location, int] = field(default_factory=dict, repr=False, compare=False)
+    lines: dict[Location, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that every name that is referred to is defined."""
-        if problems := reference_problems(self.study):
+        """Check that every name that is referred to is defined, and expand sweeps."""
+        if problems := reference_problems(self.study) or expansion_problems(self.study):
             raise self._source.error(problems)
+        object.__setattr__(self, "lines", lines_of_sweeps(self.study, self.lines) | self.lines)
+        object.__setattr__(self, "study", expanded(self.study))
 
     @property
     def _source(self) -> Source:
@@ -123,7 +127,7 @@ def load_study(path: str | Path) -> LoadedStudy:
     source = Source(path.name, key_lines(text))
     if problems := value_problems(data):
         raise source.error(problems)
-    return LoadedStudy(_validated(data, source), path, path.absolute().parent, source.lines)
+    return LoadedStudy(_validated(data, source), path, path.absolute().parent, dict(source.lines))
 
 
 def derived_study(

@@ -1,4 +1,4 @@
-"""What a study says: datasets, models, samplers, conditions, encoders and analyses by name."""
+"""What a study says: datasets, recipes, models, sweeps, samplers and all else, by name."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from reprostore.errors import SpecError
+from reprostore.recipe import RecipeSpec
 from reprostore.seeds import shorten
 from reprostore.specs import (
     ComputeDtype,
@@ -20,6 +21,7 @@ from reprostore.specs import (
     Subset,
 )
 from reprostore.study_problems import Problem, unknown_name
+from reprostore.sweeps import SweepSpec
 from reprostore.toml_lines import Location
 
 
@@ -50,8 +52,8 @@ class Study(Spec):
         Attributes of the store.
     creators : tuple of str
         Attribute of the store.
-    datasets, models, samplers, conditions, encoders : dict
-        Specs by name.
+    datasets, recipes, models, sweeps, samplers, conditions, encoders : dict
+        Specs by name. In a loaded study the models of all sweeps are among `models`.
     analyses : dict
         The options of each analysis, by its name; the analyses check their keys.
     """
@@ -64,7 +66,9 @@ class Study(Spec):
     license: str | None = None
     creators: tuple[str, ...] = ()
     datasets: dict[Name, DatasetSpec] = Field(default_factory=dict)
+    recipes: dict[Name, RecipeSpec] = Field(default_factory=dict)
     models: dict[Name, ModelSpec] = Field(default_factory=dict)
+    sweeps: dict[Name, SweepSpec] = Field(default_factory=dict)
     samplers: dict[Name, SamplerSpec] = Field(default_factory=dict)
     conditions: dict[Name, ConditionSpec] = Field(default_factory=dict)
     encoders: dict[Name, EncoderSpec] = Field(default_factory=dict)
@@ -94,6 +98,8 @@ def known_keys(table: Location) -> Iterable[str]:
     """Return the keys that a table of a study file may have."""
     sections: dict[str, type[Spec]] = {
         "datasets": DatasetSpec,
+        "recipes": RecipeSpec,
+        "sweeps": SweepSpec,
         "models": ModelSpec,
         "samplers": SamplerSpec,
         "conditions": ConditionSpec,
@@ -105,25 +111,34 @@ def known_keys(table: Location) -> Iterable[str]:
 
 
 def reference_problems(study: Study) -> list[Problem]:
-    """Find the names that models and analyses refer to and the study does not define."""
+    """Find the names that models, sweeps and analyses refer to and the study does not define."""
     problems: list[Problem] = []
 
     def check(location: Location, name: str, section: str, known: Iterable[str]) -> None:
         if name not in known:
             problems.append(unknown_name(location, name, section, known))
 
-    for model, spec in study.models.items():
-        at = ("models", model)
-        if spec.trained_on is not None:
-            location = (*at, "trained_on", "dataset")
-            check(location, spec.trained_on.dataset, "datasets", study.datasets)
+    def check_runs(at: Location, spec: ModelSpec | SweepSpec) -> None:
+        if spec.recipe is not None:
+            check((*at, "recipe"), spec.recipe, "recipes", study.recipes)
         for sampler in spec.samplers or ():
             check((*at, "samplers"), sampler, "samplers", study.samplers)
         for condition in spec.conditions or ():
             known = study.conditions or {"none"}
             check((*at, "conditions"), condition, "conditions", known)
+
+    for model, spec in study.models.items():
+        at = ("models", model)
+        if spec.trained_on is not None:
+            location = (*at, "trained_on", "dataset")
+            check(location, spec.trained_on.dataset, "datasets", study.datasets)
+        check_runs(at, spec)
+    for name, sweep in study.sweeps.items():
+        check(("sweeps", name, "dataset"), sweep.dataset, "datasets", study.datasets)
+        check_runs(("sweeps", name), sweep)
     for analysis, options in study.analyses.items():
         encoder = options.get("encoder")
         if isinstance(encoder, str):
-            check(("analyses", analysis, "encoder"), encoder, "encoders", study.encoders)
+            known = {*study.encoders, "pixel"}  # which needs no table
+            check(("analyses", analysis, "encoder"), encoder, "encoders", known)
     return problems

@@ -219,7 +219,9 @@ def test_without_a_study_file(study, repro, monkeypatch):
 def test_analyses_that_nobody_named_are_left_out_where_they_are_not_possible(study, repro):
     store = study.parent / "digits.zarr"
     done = repro("analyze", "--store", store, "--json")
-    assert {row["analysis"] for row in done.rows} == {"reproducibility", "generalization"}
+    assert {row["analysis"] for row in done.rows} == {
+        "reproducibility", "generalization", "transition",
+    }  # fmt: skip
     with_options = study.parent / "plain.zarr"
     repro("generate", "--store", with_options, "--model", study.parent / "checkpoints" / "a",
           "--model", study.parent / "checkpoints" / "b", "--sampler", "ddim:2", "--seeds",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
+from reprostore.recipe import RecipeSpec
 from reprostore.samplers.table import known_schedulers
 from reprostore.specs import (
     ConditionSpec,
@@ -17,6 +18,7 @@ from reprostore.specs import (
     Subset,
 )
 from reprostore.study import Study, derived_study, load_study
+from reprostore.sweeps import SweepSpec
 from reprostore_analyses.registry import ANALYSES, options_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "study.md").read_text(encoding="utf-8")
@@ -25,7 +27,9 @@ EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTA
 SPECS = {
     "Top of the file": Study,
     "`[datasets.NAME]`": DatasetSpec,
+    "`[recipes.NAME]`": RecipeSpec,
     "`[models.NAME]`": ModelSpec,
+    "`[sweeps.NAME]`": SweepSpec,
     "`trained_on`": Subset,
     "`[samplers.NAME]`": SamplerSpec,
     "`[conditions.NAME]`": ConditionSpec,

@@ -206,6 +206,8 @@ def test_every_analysis_has_its_figures():
         "reproducibility": {"matrix", "thresholds"},
         "generalization": {"thresholds", "samples"},
         "agreement": {"agreement"},
+        "theory": {"sigma", "departures", "samples"},
+        "transition": {"curves", "oracle", "regimes", "axes"},
     }
     assert set(FIGURES) == set(ANALYSES)
 

@@ -21,7 +21,7 @@ from reprostore.testing.models import (  # noqa: E402
     tiny_checkpoint,
 )
 
-DIFFUSERS = [name for name, solver in TESTED.items() if solver.library == "diffusers"]
+DIFFUSERS = [name for name, it in TESTED.items() if it.library == "diffusers" and not it.flow]
 STOCHASTIC = [name for name in DIFFUSERS if TESTED[name].stochastic]
 DETERMINISTIC = [name for name in DIFFUSERS if not TESTED[name].stochastic]
 MEAN = torch.tensor([[[0.3, -0.2], [0.0, 0.5]]], dtype=torch.float64)

@@ -48,7 +48,7 @@ from reprostore.testing.models import (  # noqa: E402
     timestep_noise_level,
 )
 
-DIFFUSERS = [name for name, solver in TESTED.items() if solver.library == "diffusers"]
+DIFFUSERS = [name for name, it in TESTED.items() if it.library == "diffusers" and not it.flow]
 MEAN, VARIANCE = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
 
 

@@ -4,6 +4,20 @@ Kernels take and return arrays, the analyses take a store and return labelled re
 draw results without computing anything.
 """
 
-from reprostore_analyses.api import agreement, generalization, pair_similarity, reproducibility
+from reprostore_analyses.api import (
+    agreement,
+    generalization,
+    pair_similarity,
+    reproducibility,
+    theory,
+    transition,
+)
 
-__all__ = ["agreement", "generalization", "pair_similarity", "reproducibility"]
+__all__ = [
+    "agreement",
+    "generalization",
+    "pair_similarity",
+    "reproducibility",
+    "theory",
+    "transition",
+]

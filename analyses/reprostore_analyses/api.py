@@ -125,3 +125,60 @@ def agreement(
         See there.
     """
     return _analyze("agreement", store, study, options)
+
+
+def theory(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Compare networks with the oracle and the Gaussian of their training items, seed by seed.
+
+    Parameters
+    ----------
+    store, study
+        As in `generalization`.
+    **options
+        Those of `TheoryOptions`: encoder, threshold, tolerance, models, samplers,
+        allow_unchecked, confidence, rng_seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.theory.theory`.
+
+    Raises
+    ------
+    ReprostoreError
+        See there.
+    """
+    return _analyze("theory", store, study, options)
+
+
+def transition(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Follow RP and GL over the number of training items, for each architecture.
+
+    Parameters
+    ----------
+    store, study
+        As in `generalization`.
+    **options
+        Those of `TransitionOptions`: encoder, threshold, copy_threshold, oracle_threshold, models,
+        sampler, condition, g, r, dimension, control, allow_unchecked, resamples, confidence,
+        rng_seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.transition.transition`.
+
+    Raises
+    ------
+    ReprostoreError
+        See there.
+    """
+    return _analyze("transition", store, study, options)

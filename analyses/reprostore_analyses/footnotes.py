@@ -9,6 +9,12 @@ from reprostore.execution import REPRODUCED
 
 DRIFT, UNCHECKED, CHANCE, REASON = "*", "†", "‡", "§"
 
+_NAMES = ("run", "run_a", "run_b", "reference_run", "model_a", "model_b")
+"""Where a row names the runs or models that it is made from."""
+
+_SUBJECTS = ("run", "architecture", "dataset")
+"""What a row with a reason may be about."""
+
 _SCORES = (("rp", "chance", "RP"), ("mae_score", "mae_chance", "MAE score"))
 
 
@@ -34,7 +40,8 @@ def uninformative_scores(row: dict[str, Any]) -> list[str]:
 
 def marks(result: xr.Dataset, row: dict[str, Any]) -> str:
     """Return the signs of the footnotes that a whole row needs, or an empty text."""
-    names = {row[key] for key in ("run", "run_a", "run_b", "model_a", "model_b") if key in row}
+    names = {row[key] for key in _NAMES if key in row}
+    names |= set(row.get("runs", ()))
 
     def concerned(path: str) -> bool:
         return path in names or path.split("/")[0] in names
@@ -85,10 +92,15 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
             "chance level, or samples of different seeds agree more than half of the time."
         )
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
-        runs = ", ".join(row["run"] for row in rows if row.get("reason") == reason)
-        notes.append(f"{REASON} {runs}: {reason}")
+        own = [row for row in rows if row.get("reason") == reason]
+        about = [next(row[key] for key in _SUBJECTS if key in row) for row in own]
+        notes.append(f"{REASON} {', '.join(about)}: {reason}")
     for pair, score in (result.attrs.get("ceiling") or {}).items():
         notes.append(f"Ceiling: {pair}, one recipe trained or computed twice, has RP {score:.2f}.")
+    for missing, reason in result.attrs.get("absent", {}).items():
+        notes.append(f"There is no {missing}: {reason}")
+    for path, reason in result.attrs.get("left_out", {}).items():
+        notes.append(f"Left out: {path}. {reason}")
     if skipped := result.attrs.get("skipped"):
         runs = ", ".join(skipped)
         notes.append(f"Left out, for nothing says what their models were trained on: {runs}.")

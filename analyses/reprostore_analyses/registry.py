@@ -25,6 +25,10 @@ from reprostore_analyses.reproducibility import (
     reproducibility,
     reproducibility_rows,
 )
+from reprostore_analyses.theory import TheoryOptions, theory, theory_rows
+from reprostore_analyses.transition import transition
+from reprostore_analyses.transition_options import TransitionOptions
+from reprostore_analyses.transition_rows import transition_rows
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,21 @@ ANALYSES = {
             AgreementOptions,
             agreement,
             agreement_rows,
+            measures_copies=True,
+        ),
+        Analysis(
+            "theory",
+            "Where does a network leave the closed forms of its training items?",
+            TheoryOptions,
+            theory,
+            theory_rows,
+        ),
+        Analysis(
+            "transition",
+            "Where do models pass from memorization to generalization as their data grow?",
+            TransitionOptions,
+            transition,
+            transition_rows,
             measures_copies=True,
         ),
     )
@@ -158,8 +177,8 @@ def options_of(analysis: Analysis, values: dict[str, Any], loaded: LoadedStudy |
             f"Its options are {', '.join(analysis.options.model_fields)}.",
             "Correct the value." if first["type"] != "missing" else "Give it a value.",
         ) from error
-    for key in ("threshold", "copy_threshold"):
-        if hasattr(options, key):
+    for key in ("threshold", "copy_threshold", "oracle_threshold"):
+        if getattr(options, key, None) is not None:
             check_cosine_threshold(getattr(options, key))
     return options
 

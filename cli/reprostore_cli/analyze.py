@@ -21,8 +21,8 @@ def analyze(
         typer.Argument(
             metavar="STUDY.toml ANALYSIS",
             show_default=False,
-            help="A study file; then reproducibility, generalization or agreement. Without names "
-            "all that the study lists.",
+            help="A study file; then reproducibility, generalization, agreement, "
+            "transition, theory. Without names all that the study lists.",
         ),
     ] = None,
     *,

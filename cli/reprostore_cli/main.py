@@ -12,6 +12,7 @@ from reprostore_cli.analyze import analyze
 from reprostore_cli.generate import generate
 from reprostore_cli.plan import plan
 from reprostore_cli.status import status
+from reprostore_cli.train import train
 
 app = typer.Typer(
     name="repro",
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(train)
 app.command()(generate)
 app.command()(analyze)
 app.command()(plan)

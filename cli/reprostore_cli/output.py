@@ -3,9 +3,9 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from rich import box
 from rich.console import Console, Group
@@ -110,14 +110,23 @@ class _Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.4g} {self._unit}/s")
 
 
+class Show(Protocol):
+    """Draws one bar."""
+
+    def __call__(self, name: str, done: int, total: int, note: str = "", /) -> None:
+        """Draw the bar of `name`, with the finished items, all of them, and a note."""
+
+
 @contextmanager
-def progress(unit: str) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress(unit: str, *, keep: bool = True) -> Iterator[Show | None]:
     """Show on a terminal how far work is, with its rate and the remaining time.
 
     Parameters
     ----------
     unit : str
         What is counted, in the plural.
+    keep : bool
+        Whether the bars of what is finished stay.
 
     Yields
     ------
@@ -135,13 +144,15 @@ def progress(unit: str) -> Iterator[Callable[[str, int, int], None] | None]:
         MofNCompleteColumn(),
         _Rate(unit),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=errors, refresh_per_second=4) as bars:
 
-        def show(name: str, done: int, total: int) -> None:
+        def show(name: str, done: int, total: int, note: str = "", /) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total, completed=done)
-            bars.update(tasks[name], completed=done, total=total)
+                tasks[name] = bars.add_task(name, total=total, completed=done, note=note)
+            visible = keep or done < total
+            bars.update(tasks[name], completed=done, total=total, note=note, visible=visible)
 
         yield show

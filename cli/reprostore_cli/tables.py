@@ -1,6 +1,5 @@
 """Results of analyses as tables: one row per run or pair, scores with their intervals."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,21 +9,21 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reprostore_analyses.computing import Computed
-from reprostore_analyses.footnotes import CHANCE, footnotes, marks, uninformative_scores
+from reprostore_analyses.footnotes import footnotes, marks
 from reprostore_analyses.results import percent
+from reprostore_cli.cells import chance, interval, share
 from reprostore_cli.output import table
+from reprostore_cli.theory_table import theory_cells
+from reprostore_cli.transition_tables import TABLES, TITLES
 
 Row = dict[str, Any]
 
 _COUNTS = {"seeds": ">seeds", "held_out_size": ">unseen items"}
 """Counts that stand above the table when they are the same in all rows."""
 
-MANY_SEEDS = 2000
-"""From here on the third digit of a share says something."""
-
 
 def analysis_tables(computed: Computed) -> Iterator[Group | Padding]:
-    """Show a result: a table of its rows, then the notes that they need.
+    """Show a result: a table for each kind of its rows, then the notes that they need.
 
     Parameters
     ----------
@@ -37,17 +36,21 @@ def analysis_tables(computed: Computed) -> Iterator[Group | Padding]:
         For a rich console.
     """
     analysis, result, rows = computed.analysis, computed.result, computed.rows()
-    title = f"{analysis.name}: {analysis.summary}\n{_scale(result, rows)}"
-    heads, cells = _COLUMNS[analysis.name](rows)
-    marked = [marks(result, row) for row in rows]
-    for key, head in _COUNTS.items():
-        if len({row[key] for row in rows if key in row}) > 1:
-            heads = [*heads, head]
-            cells = [[*line, str(row[key])] for line, row in zip(cells, rows, strict=True)]
-    if any(marked):
-        heads = [*heads, ""]
-        cells = [[*line, mark] for line, mark in zip(cells, marked, strict=True)]
-    yield table(title, heads, cells)
+    title = f"{analysis.name}: {analysis.summary}\n{_scale(result, rows)}\n"
+    for name in dict.fromkeys(row.get("table", "") for row in rows):
+        part = [row for row in rows if row.get("table", "") == name]
+        kind = f"{analysis.name}:{name}" if name else analysis.name
+        heads, cells = _COLUMNS[kind](part)
+        marked = [marks(result, row) for row in part]
+        for key, head in _COUNTS.items():
+            if len({row[key] for row in part if key in row}) > 1:
+                heads = [*heads, head]
+                cells = [[*line, str(row[key])] for line, row in zip(cells, part, strict=True)]
+        if any(marked):
+            heads = [*heads, ""]
+            cells = [[*line, mark] for line, mark in zip(cells, marked, strict=True)]
+        yield table((title + TITLES.get(kind, "")).rstrip(), heads, cells)
+        title = ""
     for note in footnotes(result, rows):
         yield Padding(Text(note), (0, 0, 0, 2))
 
@@ -58,8 +61,12 @@ def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
     parts = [f"encoder {attributes['encoder']}", f"θ {attributes['threshold']:g}"]
     if "copy_threshold" in attributes:
         parts.append(f"copy θ {attributes['copy_threshold']:g}")
+    if "oracle_threshold" in attributes:
+        parts.append(f"oracle θ {attributes['oracle_threshold']:g}")
     if "mae_threshold" in attributes:
         parts.append(f"MAE below {attributes['mae_threshold']:g} of 255")
+    if "tolerance" in attributes:
+        parts.append(f"δ {attributes['tolerance']:g} of 255")
     if "q" in attributes:
         parts.append(f"calibrated q {attributes['q']:g}")
     parts.append(f"{percent(attributes['confidence'])} intervals")
@@ -77,11 +84,11 @@ def _reproducibility(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         [
             names[row["run_a"]],
             names[row["run_b"]],
-            _interval(row, "rp"),
-            _chance(row, "chance", "RP"),
-            _share(row, "corrected"),
-            _interval(row, "mae_score"),
-            _chance(row, "mae_chance", "MAE score"),
+            interval(row, "rp"),
+            chance(row, "chance", "RP"),
+            share(row, "corrected"),
+            interval(row, "mae_score"),
+            chance(row, "mae_chance", "MAE score"),
             _related(row),
         ]
         for row in rows
@@ -103,11 +110,11 @@ def _generalization(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         [
             names[row["run"]],
             str(row["train_size"]),
-            _share(row, "gl"),  # 1 − copies, and so is its interval
-            _interval(row, "memorized"),
-            _interval(row, "held_out_memorized"),
-            _interval(row, "calibrated_threshold", digits=3),
-            _interval(row, "calibrated_memorized"),
+            share(row, "gl"),  # 1 − copies, and so is its interval
+            interval(row, "memorized"),
+            interval(row, "held_out_memorized"),
+            interval(row, "calibrated_threshold", digits=3),
+            interval(row, "calibrated_memorized"),
         ]
         for row in rows
     ]
@@ -117,13 +124,13 @@ def _agreement(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     heads = ["pair", ">RP", ">chance", ">N", ">copies", ">unseen", "items"]
 
     def both(row: Row, name: str) -> str:
-        return "\n".join(_interval(row, name, suffix=f"_{side}") for side in "ab")
+        return "\n".join(interval(row, name, suffix=f"_{side}") for side in "ab")
 
     return heads, [
         [
             f"{row['model_a']}\n{row['model_b']}",
-            _interval(row, "rp"),
-            _chance(row, "chance", "RP"),
+            interval(row, "rp"),
+            chance(row, "chance", "RP"),
             "\n".join(str(int(row[f"train_size_{side}"])) for side in "ab"),
             both(row, "memorized"),
             both(row, "held_out_memorized"),
@@ -137,6 +144,8 @@ _COLUMNS: dict[str, Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]]
     "reproducibility": _reproducibility,
     "generalization": _generalization,
     "agreement": _agreement,
+    **TABLES,
+    "theory": lambda rows: theory_cells(rows, _short),
 }
 
 
@@ -150,32 +159,3 @@ def _related(row: Row) -> str:
     """Shorten a relation to what fits under the head "items"."""
     relation = str(row["relation"]).removesuffix(" training items")
     return relation.removeprefix("same recipe, ").replace("overlapping", "overlap")
-
-
-def _number(value: float, digits: int) -> str:
-    """Write a share without the zero before the point, as papers do; an absent one as a dash."""
-    if math.isnan(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def _share(row: Row, name: str) -> str:
-    return _number(row[name], _digits(row))
-
-
-def _chance(row: Row, name: str, score: str) -> str:
-    """Write a chance level, marked where it makes its score uninformative."""
-    return (CHANCE if score in uninformative_scores(row) else "") + _share(row, name)
-
-
-def _interval(row: Row, name: str, *, suffix: str = "", digits: int | None = None) -> str:
-    digits = _digits(row) if digits is None else digits
-    value, low, high = (
-        _number(row[f"{name}{bound}{suffix}"], digits) for bound in ("", "_low", "_high")
-    )
-    return value if low == high == "–" else f"{value} [{low}, {high}]"
-
-
-def _digits(row: Row) -> int:
-    return 2 if row["seeds"] < MANY_SEEDS else 3

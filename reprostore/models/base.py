@@ -1,7 +1,8 @@
 """What samplers see of a model: a network under a noise schedule, or a denoiser of noise levels."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -66,8 +67,7 @@ class DiffusersModel(Model):
         torch.Tensor
             (batch, *sample_shape) in the dtype of `x`.
         """
-        output: torch.Tensor = self.network(x.to(self.dtype), timestep).sample
-        return output.to(x.dtype)
+        return network_output(self.network, x, timestep, self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,46 @@ class Denoiser(Model):
     denoise : callable
         Takes x, (batch, *sample_shape) in `dtype`, and σ > 0, (batch,) in the solver's dtype
         (float64 if `dtype` is, else float32); returns x̂_0 of the shape of x.
+    sigma_max : float, optional
+        The highest σ at which D is defined. ∞ includes pure noise itself, from which flow matching
+        starts: there `denoise` is given ε for x, and returns the limit, which for an ideal
+        denoiser is the mean of the data. None: any finite σ.
+    network : callable, optional
+        What computes in it, where that is one network: its parameters are counted.
+    conventions : mapping
+        What determines D beside the weights; part of the identity of a run.
+    flow_config : mapping, optional
+        Config of the FlowMatchEulerDiscreteScheduler with which `network` was trained. Flow
+        matching then calls ``network(x_t, timestep).sample``, the velocity, as it is.
+    takes_state : bool
+        Whether x is given to `denoise` in the solver's dtype, and rounded to `dtype` there: in
+        half precision, x itself is part of what a preconditioned network returns.
     """
 
     denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    sigma_max: float | None = None
+    network: Callable[..., Any] | None = None
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    flow_config: Mapping[str, Any] | None = None
+    takes_state: bool = False
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Return x̂_0 at one noise level, in the dtype of `x`."""
-        levels = torch.full((len(x),), sigma, dtype=state_dtype(self.dtype), device=x.device)
-        return self.denoise(x.to(self.dtype), levels).to(x.dtype)
+        """Return x̂_0 at one noise level, in the dtype of `x`; at σ = ∞, `x` is ε."""
+        state = state_dtype(self.dtype)
+        levels = torch.full((len(x),), sigma, dtype=state, device=x.device)
+        return self.denoise(x.to(state if self.takes_state else self.dtype), levels).to(x.dtype)
+
+    def reaches(self, sigma: float) -> bool:
+        """Return whether D is defined at a noise level."""
+        return math.isfinite(sigma) if self.sigma_max is None else sigma <= self.sigma_max
+
+
+def network_output(
+    network: Callable[..., Any], x: torch.Tensor, timestep: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Call a network of diffusers in its dtype; return the output in the dtype of `x`."""
+    output: torch.Tensor = network(x.to(dtype), timestep).sample
+    return output.to(x.dtype)
 
 
 def state_dtype(compute: torch.dtype) -> torch.dtype:

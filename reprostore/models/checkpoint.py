@@ -11,9 +11,10 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 
 from reprostore.errors import ModelError
-from reprostore.models.base import DiffusersModel
+from reprostore.models.base import DiffusersModel, Model, network_output
 from reprostore.models.factory import schedule_given_twice
 from reprostore.models.locate import CheckpointFiles, read_json
+from reprostore.models.preconditioned import is_preconditioned, preconditioned_model
 
 _CONDITIONAL = ("num_class_embeds", "class_embed_type", "encoder_hid_dim", "addition_embed_type")
 """Config keys that a network has a value for when it needs a class or a text."""
@@ -24,8 +25,11 @@ def load_checkpoint(
     device: torch.device,
     dtype: torch.dtype,
     noise_schedule: Mapping[str, Any] | None,
-) -> DiffusersModel:
+) -> Model:
     """Load a diffusers network from a local folder.
+
+    What its scheduler config says of the training decides what it becomes: EDM's preconditioning
+    and flow matching make a denoiser, betas a network under a variance-preserving schedule.
 
     Parameters
     ----------
@@ -34,11 +38,12 @@ def load_checkpoint(
     device, dtype : torch.device, torch.dtype
         Where and in what to compute.
     noise_schedule : mapping, optional
-        Scheduler config values of a checkpoint that has no scheduler_config.json.
+        Scheduler config values of a checkpoint that has no scheduler_config.json; or the
+        variance-preserving schedule on which a denoiser may be run.
 
     Returns
     -------
-    DiffusersModel
+    DiffusersModel or Denoiser
         In evaluation mode.
 
     Raises
@@ -56,18 +61,29 @@ def load_checkpoint(
     # inference_mode, so nothing is recorded for gradients.
     with quiet_diffusers():
         network.eval().to(device=device, dtype=dtype)
-    scheduler = None if files.scheduler is None else read_json(files.scheduler)
-    if scheduler is not None and noise_schedule is not None:
+    _try(network, shape, device, dtype, files.config)
+    trained = noise_schedule if files.scheduler is None else read_json(files.scheduler)
+    other = None if files.scheduler is None else noise_schedule
+    if other is not None and (is_preconditioned(other) or not is_preconditioned(trained)):
         raise schedule_given_twice(f"{files.scheduler}")
-    model = DiffusersModel(
-        network=network,
-        sample_shape=shape,
-        device=device,
-        dtype=dtype,
-        scheduler_config=noise_schedule if scheduler is None else scheduler,
-    )
-    _try(model, files.config)
-    return model
+    if trained is None or not is_preconditioned(trained):
+        return DiffusersModel(
+            network=network,
+            sample_shape=shape,
+            device=device,
+            dtype=dtype,
+            scheduler_config=trained,
+        )
+    with quiet_diffusers():
+        return preconditioned_model(
+            network,
+            trained,
+            f"{files.scheduler or 'The noise_schedule of the study'}",
+            sample_shape=shape,
+            device=device,
+            dtype=dtype,
+            noise_schedule=other,
+        )
 
 
 @contextmanager
@@ -161,24 +177,30 @@ def _load_network(network_class: Any, files: CheckpointFiles) -> Any:  # noqa: A
     return network
 
 
-def _try(model: DiffusersModel, path: Path) -> None:
+def _try(
+    network: Any,  # noqa: ANN401
+    sample_shape: tuple[int, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    path: Path,
+) -> None:
     """Call the network once: what else it needs, or another shape, shows here and not later."""
-    x = torch.zeros((1, *model.sample_shape), device=model.device)
+    x = torch.zeros((1, *sample_shape), device=device)
     try:
         with torch.inference_mode():
-            output = model.output(x, torch.tensor(0))
+            output = network_output(network, x, torch.tensor(0), dtype)
     except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"The model of {path} cannot be called with a sample and a timestep "
             f"({type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}).",
-            f"A sample of shape {model.sample_shape} and a timestep are all it needs.",
+            f"A sample of shape {sample_shape} and a timestep are all it needs.",
             "Choose an unconditional image model whose sample_size fits, or write a python: "
             "factory.",
         ) from error
     if output.shape != x.shape:
         raise ModelError(
             f"The model of {path} returns the shape {tuple(output.shape[1:])} for a sample of "
-            f"shape {model.sample_shape}.",
+            f"shape {sample_shape}.",
             "Input and output have the same shape.",
             "Correct sample_size in config.json.",
         )

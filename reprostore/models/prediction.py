@@ -1,28 +1,44 @@
-"""What a network under a variance-preserving schedule predicts, and the adapters each way.
+"""What a network predicts under diffusers' solvers, and the adapters each way.
 
-| variable   | symbol | meaning                                              |
-|------------|--------|------------------------------------------------------|
-| x          | x_t    | α x_0 + σ̃ ε, with α² + σ̃² = 1                         |
-| alpha      | α      | √ᾱ_t                                                 |
-| noise      | σ̃      | √(1 − ᾱ_t)                                           |
-| sigma      | σ      | σ̃/α, the noise level of EDM: x_t = α (x_0 + σ ε)     |
+| variable   | symbol | meaning                                                          |
+|------------|--------|------------------------------------------------------------------|
+| x          | x_t    | α x_0 + σ̃ ε                                                      |
+| alpha      | α      | √ᾱ_t under a variance-preserving schedule, 1 − t in flow matching |
+| noise      | σ̃      | √(1 − ᾱ_t), or t                                                 |
+| sigma      | σ      | σ̃/α, the noise level of EDM: x_t = α (x_0 + σ ε)                 |
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from reprostore.models.base import Denoiser, DiffusersModel, Model, state_dtype
+from reprostore.models.base import Denoiser, DiffusersModel, Model, network_output, state_dtype
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+"""Under a variance-preserving schedule."""
+
+FLOW_PREDICTION = "flow_prediction"
+"""The velocity ε − x_0 of flow matching; diffusers' name."""
+
+
+class Level(Protocol):
+    """The noise level at which a network is called: x_t = alpha x_0 + noise ε, sigma its ratio."""
+
+    @property
+    def sigma(self) -> float: ...  # noqa: D102
+    @property
+    def alpha(self) -> float: ...  # noqa: D102
+    @property
+    def noise(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """The noise level at which a network is called.
+    """A noise level under a variance-preserving schedule, α² + σ̃² = 1.
 
     Attributes
     ----------
@@ -43,18 +59,41 @@ class NoiseLevel:
         return 1 / math.sqrt(1 + self.sigma**-2) if self.sigma > 0 else 0.0
 
 
+@dataclass(frozen=True)
+class FlowLevel:
+    """A noise level of flow matching, α + σ̃ = 1.
+
+    Attributes
+    ----------
+    noise : float
+        The time t, from 0 to 1 at pure noise.
+    """
+
+    noise: float
+
+    @property
+    def alpha(self) -> float:
+        """1 − t, the signal's share."""
+        return 1 - self.noise
+
+    @property
+    def sigma(self) -> float:
+        """t/(1 − t), the noise level of EDM."""
+        return self.noise / self.alpha if self.noise < 1 else math.inf
+
+
 def denoised_from_output(
-    prediction_type: str, x: torch.Tensor, output: torch.Tensor, level: NoiseLevel
+    prediction_type: str, x: torch.Tensor, output: torch.Tensor, level: Level
 ) -> torch.Tensor:
-    """Return x̂_0 = (x − σ̃ e)/α, α x − σ̃ v, or the output itself.
+    """Return x̂_0 = (x − σ̃ e)/α, α x − σ̃ v, the output itself, or x − t v in flow matching.
 
     Parameters
     ----------
     prediction_type : str
-        One of `PREDICTION_TYPES`.
+        One of `PREDICTION_TYPES`, or `FLOW_PREDICTION`.
     x, output : torch.Tensor
         (batch, *sample_shape): what went into the network (scaled), and what came out.
-    level : NoiseLevel
+    level : Level
         Of `x`.
 
     Returns
@@ -70,11 +109,13 @@ def denoised_from_output(
         return (x - level.noise * output) / level.alpha
     if prediction_type == "v_prediction":
         return level.alpha * x - level.noise * output
+    if prediction_type == FLOW_PREDICTION:
+        return x - level.noise * output
     return output
 
 
 def output_from_denoised(
-    prediction_type: str, x: torch.Tensor, denoised: torch.Tensor, level: NoiseLevel
+    prediction_type: str, x: torch.Tensor, denoised: torch.Tensor, level: Level
 ) -> torch.Tensor:
     """Return what a network would have put out: the inverse of `denoised_from_output`.
 
@@ -82,13 +123,15 @@ def output_from_denoised(
     """
     if prediction_type == "sample":
         return denoised
+    if prediction_type == FLOW_PREDICTION:
+        return (x - denoised) / level.noise
     epsilon = (x - level.alpha * denoised) / level.noise
     if prediction_type == "epsilon":
         return epsilon
     return level.alpha * epsilon - level.noise * denoised
 
 
-Predictor = Callable[[torch.Tensor, torch.Tensor, NoiseLevel], torch.Tensor]
+Predictor = Callable[[torch.Tensor, torch.Tensor, Level], torch.Tensor]
 """(scaled x, timestep, level of x) → network output, in the dtype of x."""
 
 
@@ -98,8 +141,8 @@ def as_network(model: Model, prediction_type: str) -> Predictor:
     Parameters
     ----------
     model : Model
-        A `DiffusersModel` is called with the timestep; a `Denoiser` with the solver's exact σ,
-        never with a rounded timestep.
+        A `DiffusersModel`, and a network of flow matching under its own solver, is called with
+        the timestep; a `Denoiser` with the solver's exact σ, never with a rounded timestep.
     prediction_type : str
         What the solver takes the output for.
 
@@ -112,10 +155,13 @@ def as_network(model: Model, prediction_type: str) -> Predictor:
         network = model
         return lambda x, timestep, _level: network.output(x, timestep)
     assert isinstance(model, Denoiser)
-    denoiser = model
+    denoiser, velocity = model, model.network
+    if prediction_type == FLOW_PREDICTION and model.flow_config is not None and velocity:
+        return lambda x, timestep, _level: network_output(velocity, x, timestep, denoiser.dtype)
 
-    def predict(x: torch.Tensor, _timestep: torch.Tensor, level: NoiseLevel) -> torch.Tensor:
-        denoised = denoiser(x / level.alpha, level.sigma)
+    def predict(x: torch.Tensor, _timestep: torch.Tensor, level: Level) -> torch.Tensor:
+        # At σ = ∞ there is no x_0 + σ ε; the denoiser is given ε, which is x there.
+        denoised = denoiser(x / level.alpha if level.alpha > 0 else x, level.sigma)
         return output_from_denoised(prediction_type, x, denoised, level)
 
     return predict

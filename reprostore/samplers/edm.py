@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from reprostore.errors import SpecError
-from reprostore.models.base import DiffusersModel, Model, state_dtype
+from reprostore.models.base import Denoiser, DiffusersModel, Model, state_dtype
 from reprostore.models.prediction import as_denoiser, vp_sigmas, vp_timestep
 from reprostore.samplers.base import State
 from reprostore.samplers.schedule import reference_scheduler, schedule_config
@@ -95,6 +95,11 @@ class EdmSampler:
             _check_reach(options["sigma_max"], float(training[-1]))
             moments = np.array([vp_timestep(float(sigma), training) for sigma in moments])
             self.identity["noise_schedule"] = schedule_config(reference)
+        elif isinstance(model, Denoiser):
+            if model.sigma_max is not None:
+                _check_reach(options["sigma_max"], model.sigma_max)
+            if model.conventions:
+                self.identity["model"] = dict(model.conventions)
         self._denoise = as_denoiser(model, prediction_type, training)
         self.noise_scale = float(self._sigmas[0])
         self.stochastic = False

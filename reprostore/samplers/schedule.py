@@ -13,7 +13,7 @@ import diffusers
 import torch
 
 from reprostore.errors import ModelError, SpecError
-from reprostore.models.base import Model
+from reprostore.models.base import Denoiser, Model
 from reprostore.models.checkpoint import quiet_diffusers
 from reprostore.models.prediction import PREDICTION_TYPES
 from reprostore.samplers.table import TESTED, check_options, nearest
@@ -64,6 +64,15 @@ def reference_scheduler(model: Model) -> Any:  # noqa: ANN401
         The model has no scheduler config, or the config has no variance-preserving schedule.
     """
     config = model.scheduler_config
+    if config is None and isinstance(model, Denoiser):
+        raise ModelError(
+            "The model is a denoiser of continuous noise levels: it has no variance-preserving "
+            "noise schedule.",
+            "This solver of diffusers follows one, which then belongs to the model.",
+            "Choose edm-euler or edm-heun (or flow-euler, if it is defined up to pure noise), "
+            "or add the schedule on which the denoiser is to run to the model, such as "
+            'noise_schedule = { beta_schedule = "linear", beta_start = 1e-4, beta_end = 0.02 }.',
+        )
     if config is None:
         raise ModelError(
             "The model has no noise schedule: its checkpoint has no scheduler_config.json.",
@@ -82,8 +91,8 @@ def reference_scheduler(model: Model) -> Any:  # noqa: ANN401
             "Correct scheduler_config.json, or the model's noise_schedule.",
         )
     if "_class_name" not in config:
-        _check_explicit(config, _init_keys(found))
-    scheduler = _build(found, config)
+        _check_explicit(config, init_keys(found))
+    scheduler = build_scheduler(found, config)
     prediction_type = scheduler.config.get("prediction_type")
     if (
         not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor)
@@ -125,7 +134,7 @@ def solver_scheduler(name: str, options: Mapping[str, Any], model: Model) -> Any
     """
     reference = reference_scheduler(model)
     target = getattr(diffusers, name)
-    known = _init_keys(target)
+    known = init_keys(target)
     check_options(name, options, known - set(_SCHEDULE) - _UNTESTED)
     prediction_type = reference.config["prediction_type"]
     if prediction_type not in TESTED[name].prediction_types:
@@ -135,7 +144,7 @@ def solver_scheduler(name: str, options: Mapping[str, Any], model: Model) -> Any
             "Choose another sampler for this model, such as ddim.",
         )
     schedule = {key: reference.config[key] for key in _SCHEDULE if key in reference.config}
-    scheduler = _build(target, {**(model.scheduler_config or {}), **schedule}, options)
+    scheduler = build_scheduler(target, {**(model.scheduler_config or {}), **schedule}, options)
     if not _same_schedule(scheduler.alphas_cumprod, reference.alphas_cumprod):
         raise ModelError(
             f"{name} cannot be given the noise schedule of the model's "
@@ -151,7 +160,7 @@ def resolved_config(scheduler: Any) -> dict[str, Any]:  # noqa: ANN401
 
     Keys of other classes, which diffusers carries along, have no effect and are left out.
     """
-    keys = _init_keys(type(scheduler))
+    keys = init_keys(type(scheduler))
     return {key: value for key, value in scheduler.config.items() if key in keys}
 
 
@@ -160,7 +169,7 @@ def schedule_config(scheduler: Any) -> dict[str, Any]:  # noqa: ANN401
     return {key: value for key, value in resolved_config(scheduler).items() if key in _SCHEDULE}
 
 
-def _init_keys(scheduler_class: type) -> set[str]:
+def init_keys(scheduler_class: type) -> set[str]:
     """Return the names of all config values of a scheduler class."""
     return set(inspect.signature(scheduler_class).parameters)
 
@@ -183,12 +192,18 @@ def _check_explicit(config: Mapping[str, Any], known: set[str]) -> None:
         )
 
 
-def _build(
+def build_scheduler(
     scheduler_class: Any,  # noqa: ANN401
     config: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
 ) -> Any:  # noqa: ANN401
-    """Call from_config, whose own errors become ours."""
+    """Call from_config, whose own errors become ours.
+
+    Raises
+    ------
+    SpecError, ModelError
+        The class refuses the config with the options, or without any.
+    """
     with quiet_diffusers():
         try:
             return scheduler_class.from_config(dict(config), **(options or {}))

@@ -2,46 +2,26 @@
 
 import copy
 import inspect
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from reprostore.errors import ModelError, SpecError
+from reprostore.errors import ModelError
 from reprostore.models.base import Denoiser, Model, state_dtype
-from reprostore.models.checkpoint import quiet_diffusers
 from reprostore.models.prediction import (
-    NoiseLevel,
+    FLOW_PREDICTION,
+    Level,
     as_network,
     denoised_from_output,
-    vp_sigmas,
 )
 from reprostore.samplers.base import State
+from reprostore.samplers.flow import flow_scheduler
+from reprostore.samplers.paths import flow_path, vp_path
 from reprostore.samplers.schedule import resolved_config, solver_scheduler
 from reprostore.samplers.table import TESTED, canonical_scheduler
 from reprostore.specs import SamplerSpec
-
-
-@dataclass(frozen=True)
-class _Path:
-    """Where a scheduler leads.
-
-    Attributes
-    ----------
-    calls : list of NoiseLevel
-        Of each call of the model, in order.
-    rows : list of int
-        Which call is the first on x_k, for k below the number of steps.
-    final : NoiseLevel
-        Of the sample.
-    """
-
-    calls: list[NoiseLevel]
-    rows: list[int]
-    final: NoiseLevel
 
 
 class ScheduledSampler:
@@ -56,7 +36,7 @@ class ScheduledSampler:
     spec : SamplerSpec
         With a scheduler of diffusers.
     model : Model
-        Of either family, with a `scheduler_config`.
+        Of either family; with a `scheduler_config`, unless the solver is that of flow matching.
 
     Raises
     ------
@@ -69,15 +49,22 @@ class ScheduledSampler:
     def __init__(self, spec: SamplerSpec, model: Model) -> None:
         name = canonical_scheduler(spec.scheduler)
         self._spec, self._model, self._solver = spec, model, TESTED[name]
-        self._scheduler = solver_scheduler(name, spec.options, model)
+        if self._solver.flow:
+            self._scheduler = flow_scheduler(spec.options, model)
+            self._path = flow_path(self._scheduler, spec.steps)
+            self._prediction_type, self.noise_scale = FLOW_PREDICTION, 1.0
+        else:
+            self._scheduler = solver_scheduler(name, spec.options, model)
+            self._path = vp_path(self._scheduler, spec.steps, self._solver.evaluations)
+            self._prediction_type = self._scheduler.config["prediction_type"]
+            self.noise_scale = float(self._scheduler.init_noise_sigma)
+        self._check_reach()
         config = resolved_config(self._scheduler)
-        self._prediction_type: str = config["prediction_type"]
-        self._path = self._find_path()
-        self.noise_scale = float(self._scheduler.init_noise_sigma)
         self.stochastic = (
             self._solver.stochastic
             or spec.eta > 0
             or str(config.get("algorithm_type", "")).startswith("sde-")
+            or bool(config.get("stochastic_sampling"))
         )
         self.identity: dict[str, Any] = {
             "class": name,
@@ -85,6 +72,8 @@ class ScheduledSampler:
             "eta": spec.eta,
             "config": config,
         }
+        if isinstance(model, Denoiser) and model.conventions:
+            self.identity["model"] = dict(model.conventions)
         self.steps = spec.recorded_steps()
         levels = [self._path.calls[call] for call in self._path.rows] + [self._path.final]
         moments = [float(self._scheduler.timesteps[call]) for call in self._path.rows] + [np.nan]
@@ -103,7 +92,7 @@ class ScheduledSampler:
         step = 0
         for call, level in enumerate(self._path.calls):
             timestep = scheduler.timesteps[call]
-            scaled = scheduler.scale_model_input(x, timestep)
+            scaled = x if self._solver.flow else scheduler.scale_model_input(x, timestep)
             output = network(scaled, timestep, level)
             if self._path.rows[step : step + 1] == [call]:
                 if step in self.steps:
@@ -113,7 +102,7 @@ class ScheduledSampler:
         yield State(step, x, self._last_denoised(x))
 
     def _denoised(
-        self, scaled: torch.Tensor, output: torch.Tensor, level: NoiseLevel
+        self, scaled: torch.Tensor, output: torch.Tensor, level: Level
     ) -> torch.Tensor | None:
         """Return x̂_0 from the captured output, before any clipping, if it is recorded."""
         if not self._spec.denoised:
@@ -132,36 +121,13 @@ class ScheduledSampler:
         given = {"generator": generators, "eta": self._spec.eta}
         return {key: value for key, value in given.items() if key in accepted}
 
-    def _find_path(self) -> _Path:
-        """Set the timesteps and read off every noise level; refuse what cannot be followed."""
-        steps, scheduler = self._spec.steps, self._scheduler
-        with quiet_diffusers():
-            try:
-                scheduler.set_timesteps(steps)
-            except (ValueError, IndexError, ZeroDivisionError) as error:
-                raise self._steps_error(str(error)) from error
-        if hasattr(scheduler, "set_begin_index"):
-            # Else a first timestep that occurs twice would start at the second.
-            scheduler.set_begin_index(0)
-        timesteps = scheduler.timesteps
-        training = vp_sigmas(scheduler.alphas_cumprod)
-        if not 0 <= float(timesteps.min()) <= float(timesteps.max()) <= len(training) - 1:
-            raise self._steps_error(
-                f"its timesteps reach from {float(timesteps.min()):g} to {float(timesteps.max()):g}"
-            )
-        if hasattr(scheduler, "sigmas"):
-            sigmas = scheduler.sigmas.double().tolist()
-        else:
-            sigmas = [*training[timesteps.numpy()].tolist(), self._final_sigma(training)]
-        rows = list(range(0, len(timesteps), self._solver.evaluations))
-        levels = [sigmas[row] for row in rows]
-        if len(rows) != steps or len(sigmas) != len(timesteps) + 1:
-            raise self._steps_error(f"it makes {len(rows)} steps")
-        if not all(a > b for a, b in itertools.pairwise(levels)):
-            raise self._steps_error("it visits a noise level twice")
-        calls = [NoiseLevel(sigma) for sigma in sigmas[: len(timesteps)]]
-        by_division = self._prediction_type == "epsilon" or isinstance(self._model, Denoiser)
-        if by_division and any(level.alpha == 0 for level in calls):
+    def _check_reach(self) -> None:
+        """Refuse a path that starts where the model's x̂_0 is not defined."""
+        model, start = self._model, self._path.calls[0]
+        by_division = self._prediction_type == "epsilon" or (
+            isinstance(model, Denoiser) and not self._solver.flow
+        )
+        if by_division and any(level.alpha == 0 for level in self._path.calls):
             raise ModelError(
                 "The sampler starts at pure noise (ᾱ = 0), where x̂_0 does not follow from the "
                 "predicted noise.",
@@ -169,26 +135,17 @@ class ScheduledSampler:
                 'Set timestep_spacing = "leading" in the sampler\'s options, or choose another '
                 "checkpoint.",
             )
-        return _Path(calls, rows, NoiseLevel(sigmas[-1]))
-
-    def _final_sigma(self, training: np.ndarray) -> float:
-        """Return the noise level to which the last step of DDIM or DDPM leads."""
-        if not hasattr(self._scheduler, "final_alpha_cumprod"):
-            return 0.0
-        ratio = self._scheduler.config.num_train_timesteps // self._spec.steps
-        previous = int(self._scheduler.timesteps[-1]) - ratio
-        if previous >= 0:
-            return float(training[previous])
-        return float(vp_sigmas(self._scheduler.final_alpha_cumprod))
-
-    def _steps_error(self, reason: str) -> SpecError:
-        """Return the error of a number of steps that a scheduler cannot take."""
-        config = self._scheduler.config
-        return SpecError(
-            f"{type(self._scheduler).__name__} cannot take {self._spec.steps} steps: "
-            f"{reason.rstrip('.')}.",
-            f"The model was trained with {config.num_train_timesteps} timesteps, and every step "
-            "begins at another of them.",
-            "Take fewer steps, or change timestep_spacing or steps_offset in the sampler's "
-            "options.",
-        )
+        if isinstance(model, Denoiser) and not model.reaches(start.sigma):
+            limit = "any finite noise level" if model.sigma_max is None else f"{model.sigma_max:g}"
+            raise ModelError(
+                f"The sampler starts at the noise level σ = {start.sigma:g}; the denoiser is "
+                f"defined up to {limit}.",
+                "A model is only asked about noise that it was made for.",
+                "Choose edm-euler or edm-heun"
+                + (
+                    "; a denoiser of your own that returns the mean of its data at σ = ∞ says so "
+                    "with sigma_max=math.inf."
+                    if self._solver.flow
+                    else ", or a noise_schedule for the model that does not reach as far."
+                ),
+            )

@@ -24,7 +24,9 @@ class Solver:
     evaluations : int
         Calls of the model per full step (one less in a last step to σ = 0).
     prediction_types : tuple of str
-        What the network may predict.
+        What the network may predict under a variance-preserving schedule.
+    flow : bool
+        Whether its state is (1 − t) x_0 + t ε, and it needs the velocity of flow matching.
     """
 
     short: str
@@ -33,6 +35,7 @@ class Solver:
     scaled: bool = False
     evaluations: int = 1
     prediction_types: tuple[str, ...] = ("epsilon", "v_prediction", "sample")
+    flow: bool = False
 
 
 TESTED: Mapping[str, Solver] = {
@@ -48,6 +51,7 @@ TESTED: Mapping[str, Solver] = {
         prediction_types=("epsilon", "v_prediction"),
     ),
     "HeunDiscreteScheduler": Solver("heun", scaled=True, evaluations=2),
+    "FlowMatchEulerDiscreteScheduler": Solver("flow-euler", flow=True, prediction_types=()),
     "edm-euler": Solver("edm-euler", library="reprostore", scaled=True),
     "edm-heun": Solver("edm-heun", library="reprostore", scaled=True, evaluations=2),
 }

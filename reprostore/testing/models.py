@@ -7,6 +7,7 @@ For pixels x_0 ~ N(m, v), independent of each other, and x = x_0 + σ ε:
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,6 +185,7 @@ def gaussian_denoiser(
 
     return Denoiser(
         denoise=denoise,
+        sigma_max=math.inf,
         sample_shape=tuple(mean.shape),
         device=mean.device,
         dtype=mean.dtype,

@@ -10,8 +10,24 @@ from reprostore_analyses.kernels.chance import (
     corrected_score,
     cyclic_shifts,
 )
+from reprostore_analyses.kernels.departure import (
+    STAYS,
+    Departures,
+    departure_row,
+    departures,
+    root_mean_square,
+)
+from reprostore_analyses.kernels.dimension import distinct_items, log_distance_ratios
 from reprostore_analyses.kernels.memorization import generalization_score, memorized_fraction
+from reprostore_analyses.kernels.pfd import (
+    mismatched_squared_distance,
+    probability_flow_distance,
+    squared_distances,
+)
+from reprostore_analyses.kernels.regimes import REGIMES, regimes
+from reprostore_analyses.kernels.sigmoid_fit import SigmoidFit, crossing_bracket, fit_sigmoid
 from reprostore_analyses.kernels.similarity import mean_absolute_error, rowwise_cosine
+from reprostore_analyses.kernels.student import student_quantile
 from reprostore_analyses.kernels.thresholds import (
     ExceedanceCounts,
     check_cosine_threshold,
@@ -20,16 +36,32 @@ from reprostore_analyses.kernels.thresholds import (
 )
 
 __all__ = [
+    "REGIMES",
+    "STAYS",
     "ChanceLevel",
+    "Departures",
     "ExceedanceCounts",
+    "SigmoidFit",
     "chance_level",
     "check_cosine_threshold",
     "check_mae_threshold",
     "corrected_score",
+    "crossing_bracket",
     "cyclic_shifts",
+    "departure_row",
+    "departures",
+    "distinct_items",
+    "fit_sigmoid",
     "generalization_score",
+    "log_distance_ratios",
     "mean_absolute_error",
     "memorized_fraction",
+    "mismatched_squared_distance",
+    "probability_flow_distance",
+    "regimes",
+    "root_mean_square",
     "rowwise_cosine",
+    "squared_distances",
+    "student_quantile",
     "threshold_curve",
 ]

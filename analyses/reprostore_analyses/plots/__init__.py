@@ -13,6 +13,11 @@ from reprostore_analyses.plots.matrix import matrix_figure
 from reprostore_analyses.plots.output import save_figure
 from reprostore_analyses.plots.reproducibility_curves import reproducibility_curves
 from reprostore_analyses.plots.samples import samples_figure
+from reprostore_analyses.plots.theory import theory_curves, theory_departures
+from reprostore_analyses.plots.theory_samples import theory_samples
+from reprostore_analyses.plots.transition import transition_curves
+from reprostore_analyses.plots.transition_oracle import transition_oracle
+from reprostore_analyses.plots.transition_regimes import transition_axes, transition_regimes
 
 __all__ = ["FIGURES", "save_figure"]
 
@@ -22,5 +27,16 @@ FIGURES: dict[str, dict[str, Plot]] = {
     "reproducibility": {"matrix": matrix_figure, "thresholds": reproducibility_curves},
     "generalization": {"thresholds": generalization_curves, "samples": samples_figure},
     "agreement": {"agreement": agreement_figure},
+    "transition": {
+        "curves": transition_curves,
+        "oracle": transition_oracle,
+        "regimes": transition_regimes,
+        "axes": transition_axes,
+    },
+    "theory": {
+        "sigma": theory_curves,
+        "departures": theory_departures,
+        "samples": theory_samples,
+    },
 }
 """The figures of each analysis by file name; called with (context, result, options)."""

@@ -1,0 +1,302 @@
+"""The training loop."""
+
+import contextlib
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from reprostore.errors import DatasetError, StorageError, TrainingError
+from reprostore.interrupts import deferred
+from reprostore.models.checkpoint import quiet_diffusers
+from reprostore.recipe import RecipeSpec
+from reprostore.training.devices import Devices, devices_of
+from reprostore.training.draws import Draws, LearningRate
+from reprostore.training.networks import make_network
+from reprostore.training.objectives import Objective, objective_of
+from reprostore.training.record import (
+    RECORD,
+    Progress,
+    kept_folder,
+    loss_curve,
+    session,
+    state_folder,
+    training_identity,
+    training_status,
+    write_json,
+)
+from reprostore.training.state import Training, load_training, save_training, saved_step
+
+REPORT_SECONDS = 0.5
+
+
+def run_training(
+    recipe: RecipeSpec,
+    items: NDArray[np.float32],
+    folder: Path,
+    *,
+    trained_on: Mapping[str, Any],
+    trainer_seed: int,
+    base: Path,
+    device: str,
+    threads: int | None,
+    progress: Progress | None,
+    save_seconds: float,
+) -> dict[str, Any]:
+    """Train a model; see `reprostore.training.train_model`."""
+    _check_items(items)
+    devices = devices_of(recipe, device)
+    with _threads(threads), _random(trainer_seed, devices), quiet_diffusers():
+        network, trained = make_network(recipe, items.shape[1:], base)
+        with _locked(folder, devices):
+            status = training_status(folder, recipe, trained_on, trainer_seed, base)
+            if status.record is not None:  # by the process that held the lock
+                return status.record
+            loop = _Loop(
+                recipe=recipe,
+                items=torch.from_numpy(np.ascontiguousarray(items)),
+                folder=folder,
+                identity=training_identity(recipe, trained_on, trainer_seed, base),
+                trained=trained,
+                training=_begin(recipe, network, trained, len(items), trainer_seed, devices),
+            )
+            return loop.run(progress, save_seconds)
+
+
+def _check_items(items: NDArray[np.float32]) -> None:
+    if len(items) == 0 or not np.isfinite(items).all():
+        raise DatasetError(
+            "There are no training items." if len(items) == 0 else "A training item is not finite.",
+            "A model is trained on at least one item, finite and in [-1, 1].",
+            "Correct `trained_on`, or the dataset.",
+        )
+
+
+def _begin(
+    recipe: RecipeSpec,
+    network: torch.nn.Module,
+    trained: list[torch.nn.Parameter],
+    count: int,
+    seed: int,
+    devices: Devices,
+) -> Training:
+    network.to(devices.device)
+    kind = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
+    optimizer = kind(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    ema = None
+    if recipe.ema_decay:
+        ema = EMAModel(network.parameters(), decay=recipe.ema_decay)
+        ema.to(devices.device)
+    return Training(network, optimizer, ema, Draws(count, seed), devices)
+
+
+class _Loop:
+    """One training from where it is to its end."""
+
+    def __init__(
+        self,
+        *,
+        recipe: RecipeSpec,
+        items: torch.Tensor,
+        folder: Path,
+        identity: Mapping[str, Any],
+        trained: list[torch.nn.Parameter],
+        training: Training,
+    ) -> None:
+        self._recipe, self._items, self._folder = recipe, items, folder
+        self._identity, self._trained, self._training = identity, trained, training
+        self._devices = training.devices
+        self._objective: Objective = objective_of(recipe)
+        self._rate = LearningRate(
+            recipe.learning_rate, recipe.schedule, recipe.warmup, recipe.total_steps
+        )
+
+    def run(self, progress: Progress | None, save_seconds: float) -> dict[str, Any]:
+        training, total = self._training, self._recipe.total_steps
+        load_training(training, self._folder, self._identity)
+        training.sessions.append(
+            session(training.step, self._devices.kind, torch.get_num_threads())
+        )
+        call, optimizer = self._devices.prepare(training.network, training.optimizer)
+        before, started = training.seconds, time.monotonic()
+        saved = reported = started
+        with deferred() as check_interrupt:  # the state is whole between two steps alone
+            while training.step < total:
+                loss = self._step(call, optimizer)
+                now = time.monotonic()
+                training.seconds = before + now - started
+                if training.step in self._recipe.checkpoints:
+                    self._keep()
+                try:
+                    check_interrupt()
+                    if progress is not None and now - reported >= REPORT_SECONDS:
+                        progress(training.step, total, loss)
+                        reported = now
+                except KeyboardInterrupt:
+                    self._save()
+                    raise
+                if now - saved >= save_seconds and training.step < total:
+                    self._save()
+                    saved = now
+        if progress is not None:
+            progress(total, total, training.losses[-1])
+        return self._finish()
+
+    def _step(self, call: Any, optimizer: Any) -> float:  # noqa: ANN401
+        recipe, training, device = self._recipe, self._training, self._devices.device
+        draws, objective = training.draws, self._objective
+        clean = self._items[draws.items(recipe.batch_size)]
+        if "flip" in recipe.augmentation:
+            flipped = draws.flips(recipe.batch_size)
+            clean = torch.where(flipped[:, None, None, None], clean.flip(-1), clean)
+        noise = draws.noise(tuple(clean.shape))
+        levels = objective.levels(recipe.batch_size, draws.generator)
+        own = slice(self._devices.rank, None, self._devices.processes)
+        example = objective.example(*(each[own].to(device) for each in (clean, noise, levels)))
+        with self._devices.autocast():
+            output = call(example.inputs, example.timestep).sample
+        loss = torch.nn.functional.mse_loss(output.float(), example.target)
+        value = self._devices.mean(loss)
+        if not math.isfinite(value):
+            raise self._diverged(value)
+        for group in optimizer.param_groups:
+            group["lr"] = self._rate.at(training.step)
+        optimizer.zero_grad()
+        self._devices.backward(loss)
+        if recipe.max_grad_norm is not None:
+            self._devices.clip(self._trained, recipe.max_grad_norm)
+        optimizer.step()
+        if training.ema is not None:
+            training.ema.step(training.network.parameters())
+        training.step += 1
+        training.losses.append(value)
+        return value
+
+    def _diverged(self, value: float) -> TrainingError:
+        step, place = saved_step(self._folder), state_folder(self._folder)
+        kept = f"The state after step {step} is kept in {place}" if step else "No state was saved"
+        return TrainingError(
+            f"The loss of {self._folder.name} became {value} in step {self._training.step + 1}.",
+            f"A training needs a finite loss. {kept}.",
+            "Lower the learning rate, add a warm-up or max_grad_norm; with another recipe the "
+            f"training begins anew, once {place} is deleted.",
+        )
+
+    def _save(self) -> None:
+        if self._devices.is_main:
+            save_training(self._training, self._folder, self._identity)
+
+    def _keep(self) -> None:
+        kept = kept_folder(self._folder, self._training.step)
+        if self._devices.is_main and not kept.exists():  # else an earlier process kept it
+            self._write(kept)
+
+    def _finish(self) -> dict[str, Any]:
+        record = self._record()
+        if self._devices.is_main:
+            self._write(self._folder)
+            shutil.rmtree(state_folder(self._folder), ignore_errors=True)
+        self._devices.wait()
+        return record
+
+    def _record(self) -> dict[str, Any]:
+        training, recipe = self._training, self._recipe
+        curve = loss_curve(training.losses)
+        network = training.network
+        return {
+            "step": training.step,
+            "steps": recipe.total_steps,
+            "items": len(self._items),
+            "sample_shape": list(self._items.shape[1:]),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "trained_parameters": sum(p.numel() for p in self._trained),
+            "final_loss": curve["loss"][-1],
+            "seconds": round(training.seconds, 1),
+            "identity": dict(self._identity),
+            "start_from": recipe.start_from,
+            "sessions": training.sessions,
+            "loss_curve": curve,
+        }
+
+    def _write(self, place: Path) -> None:
+        """Write the model as it is now; the folder appears as a whole."""
+        training, network = self._training, self._training.network
+        partial = state_folder(self._folder) / "model"
+        parameters: list[Any] = list(network.parameters())
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            if training.ema is not None:
+                training.ema.store(parameters)
+                training.ema.copy_to(parameters)
+            try:
+                network.save_pretrained(partial)  # type: ignore[operator]
+            finally:
+                if training.ema is not None:
+                    training.ema.restore(parameters)
+            self._objective.scheduler.save_pretrained(partial)
+            write_json(partial / RECORD, self._record())
+            for path in partial.iterdir():
+                with path.open("rb") as written:
+                    os.fsync(written.fileno())
+            partial.rename(place)
+        except OSError as error:
+            raise StorageError(
+                f"The model cannot be written to {place} ({error.strerror or error}).",
+                "A trained model is a folder with weights, configuration and its training record.",
+                "Make room, or give write permission, and run the same command again.",
+            ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, devices: Devices) -> Iterator[None]:
+    """Let one training at a time write into a folder; another waits, and finds it finished.
+
+    The lock goes with the folder of the state. Of several processes that train one model
+    together, the main one holds it.
+    """
+    if not devices.is_main:
+        yield
+        return
+    path = state_folder(folder) / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire()
+    except OSError as error:
+        raise StorageError(
+            f"{path.parent} cannot be written ({error.strerror or error}).",
+            "The state of a training lies beside the folder of the model.",
+            "Give write permission there, or give the model another source.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _random(seed: int, devices: Devices) -> Iterator[None]:
+    """Seed torch's global generators, from which networks and dropout draw, and put them back."""
+    indices = [] if devices.device.type == "cpu" else [devices.device]
+    with torch.random.fork_rng(devices=indices):
+        torch.manual_seed(seed)
+        yield

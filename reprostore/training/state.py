@@ -1,0 +1,154 @@
+"""A training between two steps, saved as a whole and read back."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+
+from reprostore.errors import CorruptionError, StorageError
+from reprostore.training.devices import Devices
+from reprostore.training.draws import Draws
+from reprostore.training.record import (
+    PROGRESS,
+    STATE,
+    check_identity,
+    read_record,
+    replace_file,
+    state_folder,
+    write_json,
+)
+
+
+@dataclass
+class Training:
+    """What changes while a model is trained.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The network that learns.
+    optimizer : torch.optim.Optimizer
+        Adam.
+    ema : EMAModel or None
+        The average of the weights.
+    draws : Draws
+        Data order, noise and noise levels.
+    devices : Devices
+        With the random state that dropout draws from.
+    step : int
+        Finished steps.
+    losses : list of float
+        Of every finished step.
+    seconds : float
+        Time spent in earlier processes.
+    sessions : list of dict
+        The processes that trained.
+    """
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: EMAModel | None
+    draws: Draws
+    devices: Devices
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_training(training: Training, folder: Path, identity: Mapping[str, Any]) -> None:
+    """Replace the saved state of a training; a kill leaves the one before.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    state = {
+        "identity": json.dumps(identity, sort_keys=True),
+        "step": training.step,
+        "network": training.network.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "ema": None if training.ema is None else training.ema.state_dict(),
+        "draws": training.draws.state(),
+        "random": training.devices.state(),
+        "losses": torch.tensor(training.losses, dtype=torch.float64),
+        "seconds": training.seconds,
+        "sessions": json.dumps(training.sessions),
+    }
+    place = state_folder(folder)
+    try:
+        replace_file(place / STATE, lambda partial: torch.save(state, partial))
+        write_json(place / PROGRESS, {"identity": dict(identity), "step": training.step})
+    except (OSError, RuntimeError) as error:  # torch's writer wraps what the system says
+        raise StorageError(
+            f"The state of the training cannot be written to {place} ({error}).",
+            "A training saves its state, so that it can be stopped at any time.",
+            "Make room, or give write permission, and run the same command again.",
+        ) from error
+
+
+def load_training(training: Training, folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Go on from the saved state of a training.
+
+    No pickled code is executed: the file is read as plain tensors and values.
+
+    Returns
+    -------
+    bool
+        Whether there is one.
+
+    Raises
+    ------
+    CorruptionError
+        It cannot be read.
+    IdentityError
+        It is that of another training.
+    """
+    path = state_folder(folder) / STATE
+    if not path.exists():
+        return False
+    try:
+        state = torch.load(path, map_location=training.devices.device, weights_only=True)
+        identity_of_state = json.loads(state["identity"])
+        training.network.load_state_dict(state["network"])
+        training.optimizer.load_state_dict(state["optimizer"])
+        if training.ema is not None:
+            training.ema.load_state_dict(state["ema"])
+            training.ema.to(training.devices.device)
+        draws = {key: value.cpu() for key, value in state["draws"].items()}
+        training.draws.restore(draws)
+        random = {k: v.cpu() if torch.is_tensor(v) else v for k, v in state["random"].items()}
+        training.devices.restore(random)
+        training.step = int(state["step"])
+        training.losses = state["losses"].tolist()
+        training.seconds = float(state["seconds"])
+        training.sessions = json.loads(state["sessions"])
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = [*str(error).splitlines(), type(error).__name__][0]
+        raise CorruptionError(
+            f"{path} cannot be continued from ({reason}).",
+            "It is the state of a training that was stopped.",
+            f"Restore it from a copy, or delete {path.parent} to train the model anew.",
+        ) from error
+    check_identity(identity_of_state, identity, path.parent)
+    return True
+
+
+def saved_step(folder: Path) -> int:
+    """Return the step of the saved state; 0 without one."""
+    path = state_folder(folder) / PROGRESS
+    return int(read_record(path)["step"]) if path.exists() else 0
