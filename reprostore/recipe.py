@@ -6,10 +6,28 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from reprostore.errors import SpecError
+from reprostore.seeds import shorten
 from reprostore.specs import JsonValues, Spec
 
 VP_OBJECTIVES = ("epsilon", "v_prediction", "sample")
 """The objectives under a variance-preserving, discrete noise schedule: diffusers' names."""
+
+_SCHEDULE_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+    "variance_type",
+    "clip_sample",
+    "clip_sample_range",
+    "thresholding",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "timestep_spacing",
+    "steps_offset",
+)
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -137,6 +155,14 @@ class RecipeSpec(Spec):
                 "Only epsilon, v_prediction and sample have a discrete noise schedule.",
                 "Remove `noise_schedule`.",
             )
+        for key in self.noise_schedule:
+            if key not in _SCHEDULE_KEYS:
+                raise SpecError(
+                    f"`noise_schedule` has the key `{shorten(key)}`.",
+                    f"Its keys are {', '.join(_SCHEDULE_KEYS)}; what the network predicts is the "
+                    "`objective`.",
+                    "Correct or remove the key.",
+                )
         if self.trainable != "all" and self.start_from is None:
             raise SpecError(
                 "`trainable` stands without `start_from`.",

@@ -1,7 +1,7 @@
 """Models that are still to be trained, as far as a plan needs them: shape and noise levels."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from types import SimpleNamespace
 
 import torch
 
@@ -15,7 +15,7 @@ from reprostore.training.objectives import scheduler_of
 def untrained_model(recipe: RecipeSpec, sample_shape: Sequence[int], dtype: str) -> Model:
     """Return what a model of a recipe will be, without its network.
 
-    Samplers can be built for it, and say what they record; they cannot draw samples.
+    Samplers can be built for it, and say what they record; zeros stand for the network's output.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def untrained_model(recipe: RecipeSpec, sample_shape: Sequence[int], dtype: str)
     shape, place, precision = tuple(sample_shape), torch.device("cpu"), getattr(torch, dtype)
     if not is_preconditioned(config):
         return DiffusersModel(
-            network=_not_trained,
+            network=_zeros,
             sample_shape=shape,
             device=place,
             dtype=precision,
             scheduler_config=config,
         )
     return preconditioned_model(
-        _not_trained,
+        _zeros,
         config,
         "the recipe",
         sample_shape=shape,
@@ -55,5 +55,6 @@ def untrained_model(recipe: RecipeSpec, sample_shape: Sequence[int], dtype: str)
     )
 
 
-def _not_trained(*_arguments: Any, **_keywords: Any) -> NoReturn:  # noqa: ANN401
-    raise AssertionError("a model that is not trained was called")
+def _zeros(sample: torch.Tensor, *_arguments: object) -> SimpleNamespace:
+    """Stand for the network: a denoiser is called once to see that it can be."""
+    return SimpleNamespace(sample=torch.zeros_like(sample))

@@ -200,6 +200,26 @@ def trained_parameters(folder):
     ]
 
 
+@pytest.mark.parametrize("objective", ["epsilon", "v_prediction", "sample", "edm", "flow"])
+def test_a_plan_before_training_is_that_of_the_trained_models(new, capsys, objective):
+    edit(new / "study.toml", "steps = 6", f'steps = 2\nobjective = "{objective}"')
+    edit(new / "study.toml", "trainer_seeds = [0, 1]\ntraining_steps = [2]", 'samplers = ["heun2"]')
+    edit(new / "study.toml", '[models.theirs]\nsource = "theirs"\n', "")
+    with (new / "study.toml").open("a") as study:
+        study.write('[samplers.heun2]\nscheduler = "edm-heun"\nsteps = 2\nrecord = "all"\n')
+    repro = Repro(capsys)
+    names = [f"s-w8-n{size}-s0/heun2/none" for size in (4, 8)]
+    before = repro("plan", new / "study.toml", "--json")
+    assert before.code == 0, before.err
+    assert not (new / "digits.zarr").exists()
+    trained = repro("train", new / "study.toml", "s")
+    assert trained.code == 0, trained.err
+    after = repro("plan", new / "study.toml", "--json")
+    planned = [row for row in before.rows if row["run"] in names]
+    assert planned == [row for row in after.rows if row["run"] in names]
+    assert [row["run"] for row in planned] == names
+
+
 class TestSideBySide:
     def test_the_same_bits_as_one_after_the_other(self, new, trained):
         done = subpython("-m", "reprostore_cli", "train", new / "study.toml", "--jobs", 2,
@@ -327,9 +347,8 @@ class TestMistakes:
             folder, "train", folder / "study.toml"
         )
 
-    @pytest.mark.parametrize("command", ["generate", "plan"])
-    def test_generating_before_training(self, new, refused, command):
-        said = refused(new, command, new / "study.toml")
+    def test_generating_before_training(self, new, refused):
+        said = refused(new, "generate", new / "study.toml")
         assert f"Train it first: repro train {new / 'study.toml'}." in said
 
     def test_without_torch(self, new, refused, monkeypatch):

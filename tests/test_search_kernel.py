@@ -77,7 +77,9 @@ def test_cosine_never_leaves_its_range():
     assert cosine[-1] == -1
 
 
-@pytest.mark.parametrize("candidates", [faiss_engine.cpu_candidates, torch_engine.TorchCandidates()])
+@pytest.mark.parametrize(
+    "candidates", [faiss_engine.cpu_candidates, torch_engine.TorchCandidates()]
+)
 @pytest.mark.parametrize("metric", ["cosine", "squared_l2"])
 @pytest.mark.parametrize(("dimension", "exponent"), [(2, 0), (4, -70), (100, 0), (3000, 0)])
 def test_the_bound_covers_the_error_of_every_score(candidates, metric, dimension, exponent):

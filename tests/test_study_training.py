@@ -1,6 +1,7 @@
 """Recipes and sweeps in a study file: what they become, and mistakes with their lines."""
 
 import dataclasses
+import inspect
 
 import pytest
 
@@ -237,6 +238,10 @@ def test_run_specs_that_were_written_without_a_recipe_stay_readable():
             ["line 24: `widths` stands in [sweeps.two], whose recipe small has `start_from`."],
         ),
         (
+            [("width = 16", 'width = 16\nnoise_schedule = { prediction_type = "epsilon" }')],
+            ["`noise_schedule` has the key `prediction_type`.", "is the `objective`"],
+        ),
+        (
             [("[recipes.small]", "[recipes]\nsmall = 3\n[recipes.other]")],
             ["`small` in [recipes] is 3.", "[recipes] holds tables"],
         ),
@@ -248,6 +253,15 @@ def test_mistakes(message, edits, parts):
     assert said.startswith("study.toml, line ")
     for part in parts:
         assert part in said
+
+
+def test_keys_of_a_noise_schedule_are_those_of_the_scheduler():
+    from diffusers import DDPMScheduler
+
+    from reprostore import recipe
+
+    known = set(inspect.signature(DDPMScheduler).parameters) - {"prediction_type"}
+    assert set(recipe._SCHEDULE_KEYS) == known
 
 
 class TestTrainings:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, UNet2DModel
+from diffusers import EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file
 
 from reprostore.errors import SpecError
 from reprostore.recipe import RecipeSpec
@@ -22,15 +23,21 @@ def batch(seed, shape=(6, 1, 4, 4)):
     return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
 
 
-@pytest.mark.parametrize(("width", "folder"), [(16, "a-898"), (32, "a-wide-32")])
-def test_the_network_is_that_of_the_digits_study(width, folder):
+@pytest.mark.parametrize("folder", sorted(path.name for path in DIGITS.iterdir()))
+def test_the_networks_are_those_of_the_digits_study(folder):
+    """Every committed checkpoint, by its configuration and by the tensors in its file."""
+    width = 32 if "wide" in folder else 16
     network = new_unet(RecipeSpec(width=width, steps=1), (1, 8, 8))
     stored = json.loads((DIGITS / folder / "config.json").read_text())
     ours = json.loads(json.dumps(dict(network.config)))
     assert {k: v for k, v in ours.items() if not k.startswith("_")} == {
         k: v for k, v in stored.items() if not k.startswith("_")
     }
-    UNet2DModel.from_pretrained(DIGITS / folder).load_state_dict(network.state_dict())
+    weights = load_file(DIGITS / folder / "diffusion_pytorch_model.safetensors")
+    assert {k: v.shape for k, v in weights.items()} == {
+        k: v.shape for k, v in network.state_dict().items()
+    }
+    assert sum(p.numel() for p in network.parameters()) == {16: 163_985, 32: 651_041}[width]
 
 
 def test_levels_have_the_channels_and_the_attention_of_the_recipe():
