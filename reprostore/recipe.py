@@ -109,7 +109,7 @@ class RecipeSpec(Spec):
     steps: Positive | None = None
     images: Positive | None = None
     batch_size: Positive = 64
-    learning_rate: FiniteFloat = Field(default=1e-3, gt=0)
+    learning_rate: FiniteFloat = Field(default=1e-3, gt=0, le=1e30)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: int = Field(default=0, ge=0)
     weight_decay: FiniteFloat = Field(default=0.0, ge=0)

@@ -281,8 +281,8 @@ WRONG = {
         ['`conditions` in [models.unet-b] names "cat"', "defines `none`. Add [conditions.cat]."],
     ),
     "unknown encoder": (
-        changed('[encoders.pixel]\nkind = "pixel"', ""),
-        ['names "pixel", which is not defined. [encoders] is empty. Add [encoders.pixel].'],
+        changed('encoder = "pixel"', 'encoder = "sscd"'),
+        ['names "sscd", which is not defined. [encoders] defines `pixel`. Add [encoders.sscd].'],
     ),
     "held out of nothing": (
         changed('samplers = ["ddim50"]', 'held_out = "0"'),

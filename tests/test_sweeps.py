@@ -160,7 +160,10 @@ def test_subsets_are_accepted_exactly_when_they_are_nested(subsets):
         ({"subsets": ("0-3",)}, "`sizes` and `subsets` are both given."),
         ({"sizes": (), "subsets": ("0-15", "1-31")}, "'1-31' lacks item 0 of '0-15'"),
         ({"sizes": (), "subsets": ("0-15", "0-7,20-40")}, "lacks item 8 of '0-15'"),
-        ({"sizes": (), "subsets": ("0-3", "2-3,0-1")}, "has no more items than '0-3', which it follows."),
+        (
+            {"sizes": (), "subsets": ("0-3", "2-3,0-1")},
+            "has no more items than '0-3', which it follows.",
+        ),
         ({"sizes": (), "subsets": ("all",)}, "'all' in the index 'all' is no number or range"),
         ({"sizes": (), "subsets": ("0-3",), "first": 1}, "`first` stands beside `subsets`."),
         ({"first": 2**32 - 8}, "The last item would be 4294967319."),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from reprostore.errors import (
     DatasetError,
     IdentityError,
     ModelError,
+    NotFoundError,
     SpecError,
     TrainingError,
 )
@@ -218,18 +220,25 @@ def test_a_training_killed_many_times_ends_in_the_same_bits(tmp_path):
     assert kill_rounds(tmp_path, 10, seed=1) >= 10
 
 
-def test_a_second_process_waits_and_finds_the_model(tmp_path):
-    """The test stands for the first: it holds the lock, and puts the finished model in place."""
-    record = train(tmp_path / "whole", recipe(**KILLED))
-    lock = FileLock(tmp_path / "m.training" / "lock")
-    Path(lock.lock_file).parent.mkdir()
+def test_processes_that_begin_the_same_training_wait_and_find_the_model(tmp_path):
+    """The state folder goes while they wait; the lock is held until all of them are there."""
+    lock = FileLock(tmp_path / "m.training.lock")
     with lock:
-        process = start(tmp_path / "m")
+        processes = [start(tmp_path / "m") for _ in range(3)]
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=6)
-        (tmp_path / "whole").rename(tmp_path / "m")
-    assert process.wait(timeout=60) == 0
-    assert json.loads((tmp_path / "m" / "training.json").read_text()) == record
+            processes[0].wait(timeout=8)
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    record = json.loads((tmp_path / "m" / "training.json").read_text())
+    assert [each["first_step"] for each in record["sessions"]] == [0]
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "m@10", "m@20"}
+
+
+def test_what_a_kill_after_the_last_step_leaves_is_cleared_away(tmp_path):
+    record = train(tmp_path / "m")
+    (tmp_path / "m.training").mkdir()
+    (tmp_path / "m.training" / "state.pt").write_bytes(b"old")
+    assert train(tmp_path / "m") == record
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path, every_step):
@@ -241,6 +250,27 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path, every_step):
     assert not (tmp_path / "m").exists()
     state = torch.load(tmp_path / "m.training" / "state.pt", weights_only=True)
     assert np.isfinite(state["losses"].numpy()).all()
+
+
+@pytest.mark.parametrize("values", [{}, {"checkpoints": (3,)}, {"ema_decay": 0.0}])
+def test_weights_that_an_update_breaks_are_neither_saved_nor_kept(tmp_path, monkeypatch, values):
+    """The loss of step 3 is finite, and the gradient is not."""
+    made = recipe(steps=3, **values)
+    step, calls = torch.optim.Adam.step, []
+
+    def broken(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            self.param_groups[0]["params"][0].grad.fill_(float("inf"))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", broken)
+    with pytest.raises(TrainingError, match=r"weights of m became infinite or NaN by step 3\."):
+        train(tmp_path / "m", made, save_seconds=0.0)
+    assert [path.name for path in tmp_path.glob("m*") if path.is_dir()] == ["m.training"]
+    state = torch.load(tmp_path / "m.training" / "state.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["network"].values())
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -267,6 +297,15 @@ def test_keys_that_recipes_did_not_have_yet_count_as_their_defaults(tmp_path):
         status(tmp_path / "m", recipe(warmup=3))
 
 
+def test_a_kept_checkpoint_is_not_taken_for_the_finished_model(tmp_path):
+    made = recipe(checkpoints=(2,))
+    train(tmp_path / "m", made)
+    shutil.rmtree(tmp_path / "m")
+    shutil.copytree(tmp_path / "m@2", tmp_path / "m")
+    with pytest.raises(IdentityError, match=r"after step 2 of its training\. That after step 6"):
+        status(tmp_path / "m", made)
+
+
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "m").mkdir()
     with pytest.raises(IdentityError, match=r"has no training\.json"):
@@ -286,11 +325,33 @@ def test_a_damaged_state_is_an_error_that_keeps_it(tmp_path, every_step):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(items(0), "no training items"), (np.full((2, 1, 4, 4), np.nan, np.float32), "not finite")],
+    [
+        (items(0), "no training items"),
+        (np.full((2, 1, 4, 4), np.nan, np.float32), "not finite"),
+        (np.full((2, 1, 4, 4), 255, np.float32), "values from 255 to 255"),
+        (np.zeros((2, 4, 4), np.float32), r"shape \(2, 4, 4\)"),
+    ],
 )
 def test_items_that_cannot_be_trained_on_are_refused(tmp_path, data, message):
     with pytest.raises(DatasetError, match=message):
         train(tmp_path / "m", data=data)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_torch_takes_for_others_are_refused(tmp_path, seed):
+    with pytest.raises(SpecError, match=rf"`trainer_seed` is {seed}\."):
+        train(tmp_path / "m", seed=seed)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"beta_end": 1.5}, {"beta_schedule": "cubic"}, {"beta_end": "a"}, {"num_train_timesteps": 0}],
+)
+def test_noise_schedules_that_are_none_are_refused(tmp_path, values):
+    with pytest.raises(SpecError, match=r"`noise_schedule` is .* at most 1"):
+        train(tmp_path / "m", recipe(noise_schedule=values))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,6 +384,56 @@ def test_only_the_chosen_parameters_are_fine_tuned(tmp_path, trainable):
     assert changed <= {key for key in before if allowed(key)}
     if trainable != "all":
         assert changed < set(before)
+
+
+def test_a_fine_tuning_has_the_dropout_of_its_recipe_and_no_path(tmp_path):
+    train(tmp_path / "start")
+    train(tmp_path / "m", recipe(start_from="start", dropout=0.25))
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert config["dropout"] == 0.25
+    assert str(tmp_path) not in json.dumps(config)
+    train(tmp_path / "without", recipe(start_from="m"))
+    assert json.loads((tmp_path / "without" / "config.json").read_text())["dropout"] == 0.0
+
+
+def test_a_finished_fine_tuning_does_not_need_its_start(tmp_path):
+    train(tmp_path / "start")
+    made = recipe(start_from="start")
+    train(tmp_path / "m", made)
+    shutil.rmtree(tmp_path / "start")
+    assert status(tmp_path / "m", made).step == 6
+    with pytest.raises(IdentityError, match="learning_rate"):
+        status(tmp_path / "m", recipe(start_from="start", learning_rate=0.1))
+    with pytest.raises(NotFoundError):
+        status(tmp_path / "new", made)
+
+
+OBJECTIVES = ("epsilon", "edm", "flow")
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("starts")
+    for objective in OBJECTIVES:
+        train(folder / objective, recipe(objective=objective, steps=1))
+    return folder
+
+
+@pytest.mark.parametrize("start", OBJECTIVES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_network_is_fine_tuned_under_its_own_objective_alone(starts, start, objective):
+    made = recipe(start_from=start, objective=objective, steps=1)
+    if start == objective:
+        train(starts / f"{start}-again", made)
+        return
+    with pytest.raises(ModelError, match=rf"{start} was trained .* the recipe is for {objective}"):
+        train(starts / f"{start}-{objective}", made)
+
+
+def test_a_network_is_fine_tuned_under_its_own_sigma_data_alone(starts):
+    made = recipe(start_from="edm", objective="edm", steps=1, sigma_data=1.0)
+    with pytest.raises(ModelError, match=r"sigma_data = 0\.5, the recipe is .*sigma_data = 1\.0"):
+        train(starts / "other", made)
 
 
 def test_a_fine_tuning_knows_its_start_by_its_bytes(tmp_path):

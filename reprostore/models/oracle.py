@@ -23,7 +23,6 @@ import torch
 
 from reprostore.models.items import Items
 
-
 _NEGLIGIBLE = -600.0
 """Logit beside the largest from which on a weight, e^-600, changes no bit of a result."""
 
@@ -61,14 +60,26 @@ class OptimalDenoiser:
         return torch.from_numpy(total / self._items.count).to(self._device)
 
     @cached_property
-    def _half_norms(self) -> list[torch.Tensor]:
-        """‖y_i‖²/2 of the centered items, for each block (row,) float64."""
-        return [block.square().sum(1) / 2 for block in self._blocks()]
+    def _half_norms(self) -> torch.Tensor:
+        """‖y_i‖²/2 of the centered items, (N,) float64."""
+        norms = torch.empty(self._items.count, dtype=torch.float64, device=self._device)
+        for rows, block in self._blocks():
+            torch.sum(block.square_(), dim=1, out=norms[rows])
+        return norms.div_(2)
 
-    def _blocks(self) -> Iterator[torch.Tensor]:
-        """Yield centered items, (row, values) float64."""
+    def _blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield positions and centered items, (row, values) float64, all in one buffer.
+
+        Blocks that are allocated anew, with what is kept of them in between, scatter memory.
+        """
+        buffer, start = None, 0
         for block in self._items.blocks():
-            yield torch.from_numpy(block).to(self._device, torch.float64) - self._center
+            if buffer is None:  # the first block is the longest
+                buffer = torch.empty(block.shape, dtype=torch.float64, device=self._device)
+            part = buffer[: len(block)]
+            part.copy_(torch.from_numpy(block)).sub_(self._center)
+            yield slice(start, start + len(block)), part
+            start += len(block)
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Return D*(x, σ).
@@ -90,8 +101,9 @@ class OptimalDenoiser:
         highest = centered.new_full((len(x), 1), -torch.inf)
         total = torch.zeros_like(highest)
         average = torch.zeros_like(centered)
-        for block, half_norms in zip(self._blocks(), self._half_norms, strict=True):
-            logits = torch.addmm(half_norms, centered, block.T, beta=-1).mul_(precision)
+        half_norms = self._half_norms
+        for rows, block in self._blocks():
+            logits = torch.addmm(half_norms[rows], centered, block.T, beta=-1).mul_(precision)
             own = logits.amax(1, keepdim=True)
             if (own - highest < _NEGLIGIBLE).all():
                 continue

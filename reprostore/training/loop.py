@@ -1,30 +1,27 @@
 """The training loop."""
 
-import contextlib
 import math
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from reprostore.errors import DatasetError, StorageError, TrainingError
+from reprostore.errors import TrainingError
 from reprostore.interrupts import deferred
 from reprostore.models.checkpoint import quiet_diffusers
 from reprostore.recipe import RecipeSpec
+from reprostore.training.around import check_items, check_seed, locked, seeded, threads_set
 from reprostore.training.devices import Devices, devices_of
 from reprostore.training.draws import Draws, LearningRate
 from reprostore.training.networks import make_network
 from reprostore.training.objectives import Objective, objective_of
 from reprostore.training.record import (
-    RECORD,
     Progress,
     kept_folder,
     loss_curve,
@@ -32,9 +29,14 @@ from reprostore.training.record import (
     state_folder,
     training_identity,
     training_status,
-    write_json,
 )
-from reprostore.training.state import Training, load_training, save_training, saved_step
+from reprostore.training.state import (
+    Training,
+    load_training,
+    save_training,
+    saved_step,
+    write_model,
+)
 
 REPORT_SECONDS = 0.5
 
@@ -53,32 +55,28 @@ def run_training(
     save_seconds: float,
 ) -> dict[str, Any]:
     """Train a model; see `reprostore.training.train_model`."""
-    _check_items(items)
+    check_items(items)
+    check_seed(trainer_seed)
+    objective = objective_of(recipe)
     devices = devices_of(recipe, device)
-    with _threads(threads), _random(trainer_seed, devices), quiet_diffusers():
+    with threads_set(threads), seeded(trainer_seed, devices), quiet_diffusers():
         network, trained = make_network(recipe, items.shape[1:], base)
-        with _locked(folder, devices):
+        with locked(folder, devices):
             status = training_status(folder, recipe, trained_on, trainer_seed, base)
             if status.record is not None:  # by the process that held the lock
+                if devices.is_main:  # which may have been killed before it had cleared this away
+                    shutil.rmtree(state_folder(folder), ignore_errors=True)
                 return status.record
             loop = _Loop(
                 recipe=recipe,
-                items=torch.from_numpy(np.ascontiguousarray(items)),
+                objective=objective,
+                items=torch.from_numpy(np.ascontiguousarray(items, dtype=np.float32)),
                 folder=folder,
                 identity=training_identity(recipe, trained_on, trainer_seed, base),
                 trained=trained,
                 training=_begin(recipe, network, trained, len(items), trainer_seed, devices),
             )
             return loop.run(progress, save_seconds)
-
-
-def _check_items(items: NDArray[np.float32]) -> None:
-    if len(items) == 0 or not np.isfinite(items).all():
-        raise DatasetError(
-            "There are no training items." if len(items) == 0 else "A training item is not finite.",
-            "A model is trained on at least one item, finite and in [-1, 1].",
-            "Correct `trained_on`, or the dataset.",
-        )
 
 
 def _begin(
@@ -106,6 +104,7 @@ class _Loop:
         self,
         *,
         recipe: RecipeSpec,
+        objective: Objective,
         items: torch.Tensor,
         folder: Path,
         identity: Mapping[str, Any],
@@ -115,7 +114,7 @@ class _Loop:
         self._recipe, self._items, self._folder = recipe, items, folder
         self._identity, self._trained, self._training = identity, trained, training
         self._devices = training.devices
-        self._objective: Objective = objective_of(recipe)
+        self._objective = objective
         self._rate = LearningRate(
             recipe.learning_rate, recipe.schedule, recipe.warmup, recipe.total_steps
         )
@@ -167,7 +166,8 @@ class _Loop:
         loss = torch.nn.functional.mse_loss(output.float(), example.target)
         value = self._devices.mean(loss)
         if not math.isfinite(value):
-            raise self._diverged(value)
+            name = self._folder.name
+            raise self._diverged(f"The loss of {name} became {value} in step {training.step + 1}.")
         for group in optimizer.param_groups:
             group["lr"] = self._rate.at(training.step)
         optimizer.zero_grad()
@@ -181,28 +181,41 @@ class _Loop:
         training.losses.append(value)
         return value
 
-    def _diverged(self, value: float) -> TrainingError:
+    def _diverged(self, found: str) -> TrainingError:
         step, place = saved_step(self._folder), state_folder(self._folder)
         kept = f"The state after step {step} is kept in {place}" if step else "No state was saved"
         return TrainingError(
-            f"The loss of {self._folder.name} became {value} in step {self._training.step + 1}.",
-            f"A training needs a finite loss. {kept}.",
+            found,
+            f"A training needs a finite loss and finite weights. {kept}.",
             "Lower the learning rate, add a warm-up or max_grad_norm; with another recipe the "
             f"training begins anew, once {place} is deleted.",
         )
 
+    def _check_weights(self) -> None:
+        """Refuse to keep weights that the last update took out of the finite numbers."""
+        training = self._training
+        average = [] if training.ema is None else training.ema.shadow_params
+        if not all(bool(p.isfinite().all()) for p in (*training.network.parameters(), *average)):
+            raise self._diverged(
+                f"The weights of {self._folder.name} became infinite or NaN by step "
+                f"{training.step}."
+            )
+
     def _save(self) -> None:
         if self._devices.is_main:
+            self._check_weights()
             save_training(self._training, self._folder, self._identity)
 
     def _keep(self) -> None:
         kept = kept_folder(self._folder, self._training.step)
         if self._devices.is_main and not kept.exists():  # else an earlier process kept it
+            self._check_weights()
             self._write(kept)
 
     def _finish(self) -> dict[str, Any]:
         record = self._record()
         if self._devices.is_main:
+            self._check_weights()
             self._write(self._folder)
             shutil.rmtree(state_folder(self._folder), ignore_errors=True)
         self._devices.wait()
@@ -228,75 +241,4 @@ class _Loop:
         }
 
     def _write(self, place: Path) -> None:
-        """Write the model as it is now; the folder appears as a whole."""
-        training, network = self._training, self._training.network
-        partial = state_folder(self._folder) / "model"
-        parameters: list[Any] = list(network.parameters())
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            if training.ema is not None:
-                training.ema.store(parameters)
-                training.ema.copy_to(parameters)
-            try:
-                network.save_pretrained(partial)  # type: ignore[operator]
-            finally:
-                if training.ema is not None:
-                    training.ema.restore(parameters)
-            self._objective.scheduler.save_pretrained(partial)
-            write_json(partial / RECORD, self._record())
-            for path in partial.iterdir():
-                with path.open("rb") as written:
-                    os.fsync(written.fileno())
-            partial.rename(place)
-        except OSError as error:
-            raise StorageError(
-                f"The model cannot be written to {place} ({error.strerror or error}).",
-                "A trained model is a folder with weights, configuration and its training record.",
-                "Make room, or give write permission, and run the same command again.",
-            ) from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, devices: Devices) -> Iterator[None]:
-    """Let one training at a time write into a folder; another waits, and finds it finished.
-
-    The lock goes with the folder of the state. Of several processes that train one model
-    together, the main one holds it.
-    """
-    if not devices.is_main:
-        yield
-        return
-    path = state_folder(folder) / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire()
-    except OSError as error:
-        raise StorageError(
-            f"{path.parent} cannot be written ({error.strerror or error}).",
-            "The state of a training lies beside the folder of the model.",
-            "Give write permission there, or give the model another source.",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _random(seed: int, devices: Devices) -> Iterator[None]:
-    """Seed torch's global generators, from which networks and dropout draw, and put them back."""
-    indices = [] if devices.device.type == "cpu" else [devices.device]
-    with torch.random.fork_rng(devices=indices):
-        torch.manual_seed(seed)
-        yield
+        write_model(self._training, self._folder, place, self._objective.scheduler, self._record())

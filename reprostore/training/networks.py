@@ -1,6 +1,6 @@
 """The networks that are trained: new ones, and those of checkpoints with what trains of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import Attention
 
 from reprostore.errors import ModelError, SpecError
 from reprostore.models import load_model
+from reprostore.models.base import Denoiser, Model
 from reprostore.recipe import VP_OBJECTIVES, RecipeSpec
 from reprostore.specs import ModelSpec
 from reprostore.training.objectives import scheduler_of
@@ -76,7 +77,7 @@ def _checkpoint(
 ) -> torch.nn.Module:
     model = load_model(ModelSpec(source=source), base, "cpu", "float32")
     network: Any = getattr(model, "network", None)
-    if not isinstance(network, torch.nn.Module) or not hasattr(network, "save_pretrained"):
+    if not hasattr(network, "state_dict") or not hasattr(network, "save_pretrained"):
         raise ModelError(
             f"{source} is no diffusers network.",
             "`start_from` names a folder with the weights of a diffusers model.",
@@ -89,18 +90,33 @@ def _checkpoint(
             "A network is fine-tuned on items of the shape that it was trained on.",
             "Choose another checkpoint, or another dataset.",
         )
-    _check_objective(recipe, source, model.scheduler_config)
-    for module in network.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = recipe.dropout
-    return network
+    _check_objective(recipe, source, model)
+    kind: Any = type(network)
+    # Without the keys that say where it was loaded from: config.json is part of its identity.
+    config = {key: value for key, value in network.config.items() if not key.startswith("_")}
+    if "dropout" in config:
+        config["dropout"] = recipe.dropout
+    elif recipe.dropout:
+        raise SpecError(
+            f"`dropout` is {recipe.dropout}, and {source} is a {kind.__name__}.",
+            "Networks of this class have no dropout.",
+            "Remove `dropout` from the recipe.",
+        )
+    tuned: torch.nn.Module = kind.from_config(config)
+    tuned.load_state_dict(network.state_dict())
+    return tuned
 
 
-def _check_objective(recipe: RecipeSpec, source: str, config: Any) -> None:  # noqa: ANN401
+def _check_objective(recipe: RecipeSpec, source: str, model: Model) -> None:
     """Refuse an objective under which the checkpoint's outputs mean something else."""
-    if recipe.objective not in VP_OBJECTIVES or config is None:
+    config, ours = model.scheduler_config, scheduler_of(recipe)
+    if isinstance(model, Denoiser):
+        _check_convention(recipe, source, model.conventions, ours.config)
         return
-    ours = scheduler_of(recipe)
+    if config is None:
+        return
+    if recipe.objective not in VP_OBJECTIVES:
+        raise _another_objective(source, "under a schedule of betas", recipe.objective)
     theirs = DDPMScheduler.from_config(dict(config))
     same = theirs.config["prediction_type"] == ours.config["prediction_type"] and torch.equal(
         theirs.alphas_cumprod, ours.alphas_cumprod
@@ -115,6 +131,28 @@ def _check_objective(recipe: RecipeSpec, source: str, config: Any) -> None:  # n
             "A network is fine-tuned under the objective and noise schedule that it knows.",
             "Correct `objective` or `noise_schedule` in the recipe.",
         )
+
+
+def _check_convention(
+    recipe: RecipeSpec, source: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]
+) -> None:
+    """Compare what defines a denoiser of continuous noise levels, but for the solver's class."""
+    values = {key: value for key, value in theirs.items() if key != "class"}
+    kind = "edm" if "sigma_data" in values else "flow"
+    told = ", ".join(f"{key} = {value}" for key, value in values.items())
+    if kind != recipe.objective:
+        raise _another_objective(source, f"for {kind} with {told}", recipe.objective)
+    if any(ours[key] != value for key, value in values.items()):
+        own = ", ".join(f"{key} = {ours[key]}" for key in values)
+        raise _another_objective(source, f"for {kind} with {told}", f"{kind} with {own}")
+
+
+def _another_objective(source: str, theirs: str, ours: str) -> ModelError:
+    return ModelError(
+        f"{source} was trained {theirs}, the recipe is for {ours}.",
+        "A network is fine-tuned under the objective and noise levels that it knows.",
+        "Correct the recipe, or choose another checkpoint.",
+    )
 
 
 def _trainable(recipe: RecipeSpec, network: torch.nn.Module) -> set[str]:

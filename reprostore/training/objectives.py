@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 
+from reprostore.errors import SpecError
 from reprostore.recipe import VP_OBJECTIVES, RecipeSpec
 
 FLOW_TIMESTEPS = 1000
@@ -98,13 +99,31 @@ def objective_of(recipe: RecipeSpec) -> Objective:
 
 
 def scheduler_of(recipe: RecipeSpec) -> Any:  # noqa: ANN401
-    """Return the diffusers scheduler that stands for a recipe's noise levels."""
+    """Return the diffusers scheduler that stands for a recipe's noise levels.
+
+    Raises
+    ------
+    SpecError
+        `noise_schedule` has values that diffusers does not take, or betas outside (0, 1].
+    """
     if recipe.objective == "edm":
         return EDMEulerScheduler(sigma_data=recipe.sigma_data)
     if recipe.objective == "flow":
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=FLOW_TIMESTEPS)
     config = {"beta_start": 1e-4, "beta_end": 0.02, "clip_sample": False, **recipe.noise_schedule}
-    return DDPMScheduler(**config, prediction_type=recipe.objective)
+    try:
+        scheduler = DDPMScheduler(**config, prediction_type=recipe.objective)
+        betas = scheduler.betas
+        reason = "" if len(betas) and bool(((betas > 0) & (betas <= 1)).all()) else "betas"
+    except Exception as error:  # of whatever kind diffusers and torch choose
+        reason = [*str(error).splitlines(), type(error).__name__][0]
+    if reason:
+        raise SpecError(
+            f"`noise_schedule` is {recipe.noise_schedule} ({reason}).",
+            "Betas of at least one timestep, above 0 and at most 1, follow from it.",
+            "Correct its values.",
+        )
+    return scheduler
 
 
 def vp_example(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.canonical import to_jsonable
-from reprostore.errors import CorruptionError, IdentityError
+from reprostore.errors import CorruptionError, IdentityError, NotFoundError
 from reprostore.models import weight_digests
 from reprostore.recipe import RecipeSpec
 from reprostore.specs import ModelSpec
@@ -88,13 +88,27 @@ def training_status(
     CorruptionError
         A record cannot be read.
     """
-    identity = training_identity(recipe, trained_on, trainer_seed, base)
+    try:
+        identity = training_identity(recipe, trained_on, trainer_seed, base)
+    except NotFoundError:
+        if not (folder / RECORD).is_file():
+            raise
+        # A finished model may be handed on without the checkpoint that it started from.
+        alone = training_identity(
+            recipe.model_copy(update={"start_from": None}), trained_on, trainer_seed, base
+        )
+        stored = read_record(folder / RECORD).get("identity")
+        start = stored.get("start_from") if isinstance(stored, dict) else None
+        if start is None:
+            raise
+        identity = {**alone, "start_from": start}
     for step in recipe.checkpoints:
         kept = kept_folder(folder, step)
         if kept.exists():
-            _compared(kept, identity)
+            _compared(kept, identity, step)
     if folder.exists():
-        return TrainingStatus(recipe.total_steps, _compared(folder, identity))
+        record = _compared(folder, identity, recipe.total_steps)
+        return TrainingStatus(recipe.total_steps, record)
     progress = state_folder(folder) / PROGRESS
     if not progress.exists():
         return TrainingStatus()
@@ -103,7 +117,7 @@ def training_status(
     return TrainingStatus(int(begun["step"]))
 
 
-def _compared(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(folder: Path, identity: Mapping[str, Any], step: int) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise IdentityError(
@@ -113,6 +127,12 @@ def _compared(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         )
     record = read_record(path)
     check_identity(record.get("identity"), identity, folder)
+    if record.get("step") != step:
+        raise IdentityError(
+            f"{folder} holds the model after step {record.get('step')} of its training.",
+            f"That after step {step} belongs there.",
+            "Move that folder away, or give it the name that it had.",
+        )
     return record
 
 

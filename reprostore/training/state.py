@@ -1,7 +1,9 @@
 """A training between two steps, saved as a whole and read back."""
 
 import json
+import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 
 from reprostore.errors import CorruptionError, StorageError
 from reprostore.training.devices import Devices
 from reprostore.training.draws import Draws
 from reprostore.training.record import (
     PROGRESS,
+    RECORD,
     STATE,
     check_identity,
     read_record,
@@ -83,6 +87,7 @@ def save_training(training: Training, folder: Path, identity: Mapping[str, Any])
     }
     place = state_folder(folder)
     try:
+        place.mkdir(exist_ok=True)
         replace_file(place / STATE, lambda partial: torch.save(state, partial))
         write_json(place / PROGRESS, {"identity": dict(identity), "step": training.step})
     except (OSError, RuntimeError) as error:  # torch's writer wraps what the system says
@@ -146,6 +151,61 @@ def load_training(training: Training, folder: Path, identity: Mapping[str, Any])
         ) from error
     check_identity(identity_of_state, identity, path.parent)
     return True
+
+
+def write_model(
+    training: Training,
+    folder: Path,
+    place: Path,
+    scheduler: Any,  # noqa: ANN401
+    record: Mapping[str, Any],
+) -> None:
+    """Write the model as it is now, as an ordinary diffusers folder that appears as a whole.
+
+    Parameters
+    ----------
+    training : Training
+        The training; the average of its weights is the model, where there is one.
+    folder : Path
+        Where the training ends, whose state folder holds what is half written.
+    place : Path
+        Where the model goes.
+    scheduler : diffusers scheduler
+        Its config goes beside the weights.
+    record : mapping
+        Goes into ``training.json``.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    network, ema = training.network, training.ema
+    partial = state_folder(folder) / "model"
+    parameters: list[Any] = list(network.parameters())
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        if ema is not None:
+            ema.store(parameters)
+            ema.copy_to(parameters)
+        try:
+            network.save_pretrained(partial)  # type: ignore[operator]
+        finally:
+            if ema is not None:
+                ema.restore(parameters)
+        scheduler.save_pretrained(partial)
+        write_json(partial / RECORD, record)
+        for path in partial.iterdir():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
+        partial.rename(place)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"The model cannot be written to {place} ({reason}).",
+            "A trained model is a folder with weights, configuration and its training record.",
+            "Make room, or give write permission, and run the same command again.",
+        ) from error
 
 
 def saved_step(folder: Path) -> int:
