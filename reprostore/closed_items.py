@@ -1,6 +1,7 @@
 """The items of closed-form models: a subset of a dataset, in the store or still in its source."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,6 @@ from numpy.typing import NDArray
 from reprostore.canonical import fingerprint
 from reprostore.datasets.sources import open_source
 from reprostore.errors import DatasetError, SpecError
-from reprostore.images import from_uint8
 from reprostore.ingest import StoredDataset, ingest
 from reprostore.models.items import Items
 from reprostore.seeds import check_ranges, format_ranges, shorten
@@ -22,11 +22,29 @@ def is_closed_form(spec: ModelSpec) -> bool:
     return spec.source in CLOSED_FORMS
 
 
-def is_stored(store: SampleStore | None, spec: ModelSpec) -> bool:
+def is_stored(store: SampleStore, spec: ModelSpec) -> bool:
     """Say whether a store has the dataset that a model was trained on."""
-    if store is None or spec.trained_on is None:
+    if spec.trained_on is None:
         return False
     return read_attributes(store.path, f"datasets/{spec.trained_on.dataset}") is not None
+
+
+def known_items(
+    store: SampleStore | None, spec: ModelSpec, dataset: DatasetSpec | None, base: Path
+) -> Items:
+    """Return the items of a model as far as they are known without writing anything.
+
+    See `stored_items` for the parameters and errors; the store may be open for reading only.
+
+    Returns
+    -------
+    Items
+        Those of the store, if it has their dataset: the source is not needed then. Else number
+        and shape of what the source has, without a digest.
+    """
+    if store is not None and is_stored(store, spec):
+        return stored_items(store, spec, dataset, base)
+    return items_to_come(spec, dataset, base)
 
 
 def stored_items(
@@ -59,14 +77,15 @@ def stored_items(
     subset = _subset(spec)
     name = subset.dataset
     stored = StoredDataset(store, name) if dataset is None else ingest(store, name, dataset, base)
-    rows = stored.index(subset.index)
+    rows = np.sort(stored.index(subset.index))  # the same items give the same bits
 
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        items = stored.read(rows[start:stop])
-        return from_uint8(items) if items.dtype == np.uint8 else items.astype("f4", copy=False)
+    def read(start: int, stop: int) -> NDArray[Any]:
+        return stored.read(rows[start:stop])
 
-    which = {"dataset": stored.fingerprint, "index": format_ranges(sorted(rows.tolist()))}
-    return Items(len(rows), stored.item_shape, read, fingerprint(which))
+    which = {"dataset": stored.fingerprint, "index": format_ranges(rows.tolist())}
+    return Items(
+        len(rows), stored.item_shape, read, fingerprint(which), stored.items.dtype.itemsize
+    )
 
 
 def items_to_come(spec: ModelSpec, dataset: DatasetSpec | None, base: Path) -> Items:

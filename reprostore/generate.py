@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reprostore.background import BackgroundWriter
 from reprostore.batches import sampled_batch
-from reprostore.closed_items import is_closed_form, items_to_come, stored_items
+from reprostore.closed_items import is_closed_form, known_items, stored_items
 from reprostore.errors import DriftError, SpecError
 from reprostore.execution import REPRODUCED, check_execution, current_execution
 from reprostore.models import load_model, weight_digests
@@ -91,6 +91,7 @@ def generate(
     dtype: str = "float32",
     settings: Settings | None = None,
     progress: Progress | None = None,
+    existing: SampleStore | None = None,
 ) -> dict[str, int]:
     """Generate the missing samples of runs.
 
@@ -116,6 +117,8 @@ def generate(
         Device, TF32, drift.
     progress : callable, optional
         Called after every batch.
+    existing : SampleStore, optional
+        The store as far as it exists already: the source of a dataset in it is not needed.
 
     Returns
     -------
@@ -136,17 +139,23 @@ def generate(
         device.partition(":")[0], torch.get_num_threads(), batch_size, tf32=settings.tf32
     ) | {"compute_dtype": dtype}
     writing = _Session(store, execution, settings, progress)
+    by_model = {
+        name: [request for request in requests if request.model == name]
+        for name in dict.fromkeys(request.model for request in requests)
+    }
     for request in requests:  # the cheap mistakes of all runs, before the first is begun
         canonical_scheduler(request.sampler_spec.scheduler)
-        if is_closed_form(request.model_spec):
-            items = items_to_come(request.model_spec, request.dataset_spec, base)
-            model = load_model(request.model_spec, base, device, dtype, items)
+    for own in by_model.values():
+        first = own[0].model_spec
+        if not is_closed_form(first):
+            weight_digests(first, base)
+            continue
+        known = known_items(existing, first, own[0].dataset_spec, base)
+        model = load_model(first, base, device, dtype, known)
+        for request in own:
             prepare(request, model, {}, batch_size=batch_size, dtype=dtype)
-        else:
-            weight_digests(request.model_spec, base)
     written: dict[str, int] = {}
-    for name in dict.fromkeys(request.model for request in requests):
-        own = [request for request in requests if request.model == name]
+    for own in by_model.values():
         first, known = own[0].model_spec, None
         if is_closed_form(first):
             known = stored_items(writing.store, first, own[0].dataset_spec, base)

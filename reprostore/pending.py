@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.canonical import to_jsonable
-from reprostore.closed_items import is_closed_form, stored_items
+from reprostore.closed_items import is_closed_form, is_stored, stored_items
 from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
 from reprostore.samplers import canonical_scheduler
@@ -82,6 +82,9 @@ def check_as_written(
 ) -> None:
     """Compare a stored run with what a study asks for under its name, as far as is written.
 
+    The items of a closed form are compared if the store has their dataset, else when it is read
+    in again.
+
     Raises
     ------
     IdentityError
@@ -89,11 +92,12 @@ def check_as_written(
     NotFoundError
         The model's files do not exist.
     """
-    spec = request.model_spec
-    items = None
-    if is_closed_form(spec):
+    spec, items = request.model_spec, None
+    if is_closed_form(spec) and is_stored(store, spec):
         items = stored_items(store, spec, request.dataset_spec, base)
-    asked = as_written(request, weight_digests(spec, base, items), dtype)
+    known = items is not None or not is_closed_form(spec)
+    weights = weight_digests(spec, base, items) if known else run.spec.weights
+    asked = as_written(request, weights, dtype)
     stored = as_written(_stored_request(run.spec), run.spec.weights, run.spec.compute_dtype)
     if asked != stored:
         raise IdentityError(

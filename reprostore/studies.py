@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reprostore.closed_items import is_closed_form, is_stored, items_to_come, stored_items
+from reprostore.closed_items import is_closed_form, known_items
 from reprostore.errors import DependencyError, NotFoundError, SpecError, StorageError
 from reprostore.layout import RunLayout
 from reprostore.pending import RunRequest, check_as_written, missing_seeds
@@ -53,9 +53,12 @@ def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
     Raises
     ------
     SpecError
-        The study has no models or no samplers.
+        The study has no models or no samplers, or a closed form has no items.
     """
     study = loaded.study
+    for name, spec in study.models.items():
+        if is_closed_form(spec) and spec.trained_on is None:
+            raise _without_items(loaded, name)
     requests = [
         RunRequest(
             model=model,
@@ -75,6 +78,17 @@ def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
             "Add a [models.NAME] and a [samplers.NAME] table.",
         )
     return requests
+
+
+def _without_items(loaded: LoadedStudy, name: str) -> SpecError:
+    where = loaded.where(("models", name))
+    return SpecError(
+        f"{where + ': the' if where else 'The'} model {name} has no `trained_on`.",
+        "A closed form is computed from the items that a network would be trained on.",
+        "Write a study, in which a dataset and these items have a place."
+        if loaded.path is None
+        else 'Add, for example, trained_on = { dataset = "…", index = "0-63" }.',
+    )
 
 
 def _dataset_of(study: Study, spec: ModelSpec) -> DatasetSpec | None:
@@ -176,10 +190,7 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
         spec, dataset, items = own[0].model_spec, own[0].dataset_spec, None
         recipe = untrained_recipe(loaded, name)
         if is_closed_form(spec) or recipe is not None:
-            if store is not None and is_stored(store, spec):
-                items = stored_items(store, spec, dataset, loaded.base)
-            else:
-                items = items_to_come(spec, dataset, loaded.base)
+            items = known_items(store, spec, dataset, loaded.base)
         if recipe is not None and items is not None:
             model, weights = untrained_model(recipe, items.shape, study.dtype), {}
         else:
@@ -241,8 +252,8 @@ def generate_study(
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     require_trained(loaded)
     missing = {request.path: len(seeds) for request in requests}
-    if loaded.store_path.exists():
-        store = open_store(loaded.store_path)
+    store = open_store(loaded.store_path) if loaded.store_path.exists() else None
+    if store is not None:
         missing = {
             request.path: missing_seeds(store, request, seeds, loaded.base, study.dtype)
             for request in requests
@@ -262,6 +273,7 @@ def generate_study(
             dtype=study.dtype,
             settings=Settings(device=device, tf32=tf32, accept_drift=accept_drift),
             progress=progress,
+            existing=store,
         )
     return [
         {"run": request.path, "seeds": len(seeds), "written": written.get(request.path, 0)}

@@ -19,6 +19,7 @@ from reprostore_analyses.generalization import (
 )
 
 module = importlib.import_module("reprostore_analyses.generalization")
+scores = importlib.import_module("reprostore_analyses.generalization_scores")
 ITEMS = pictures(140, seed=9)
 
 
@@ -203,7 +204,7 @@ def test_a_repeated_call_computes_nothing_and_opens_no_source(store, tmp_path, m
     def refuse(*arguments, **options):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(module, "_compute", refuse)
+    monkeypatch.setattr(module, "generalization_scores", refuse)
     monkeypatch.setattr("reprostore.ingest.open_source", refuse)
     received = open_store(store.path)
     again = score(received, context=Context(received, tmp_path, datasets={"items": spec}))
@@ -216,8 +217,10 @@ def test_a_repeated_call_computes_nothing_and_opens_no_source(store, tmp_path, m
 
 def test_whatever_it_is_made_from_makes_it_again(store, tmp_path, monkeypatch):
     counted = []
-    compute = module._compute
-    monkeypatch.setattr(module, "_compute", lambda *a: counted.append(1) or compute(*a))
+    compute = module.generalization_scores
+    monkeypatch.setattr(
+        module, "generalization_scores", lambda *a: counted.append(1) or compute(*a)
+    )
 
     def times(context=None, **options):
         before = len(counted)
@@ -262,7 +265,7 @@ def test_samples_that_a_run_gains_meanwhile_wait_for_the_next_time(store, monkey
     of = dict(zip(range(20), faded(ITEMS[:20], 0.8), strict=True))
     first = {seed: of[seed] for seed in (9, 2)}
     add_run(store, "a", first, trained_on=subset("0-19"))
-    compute, search = module._compute, module.run_neighbors
+    compute, search = module.generalization_scores, scores.run_neighbors
 
     def growing(*arguments):
         add_run(store, "a", {**first, 5: of[5]}, trained_on=subset("0-19"))
@@ -273,8 +276,8 @@ def test_samples_that_a_run_gains_meanwhile_wait_for_the_next_time(store, monkey
         add_run(store, "a", more, trained_on=subset("0-19"))
         return search(*arguments)
 
-    monkeypatch.setattr(module, "_compute", growing)
-    monkeypatch.setattr(module, "run_neighbors", growing_more)
+    monkeypatch.setattr(module, "generalization_scores", growing)
+    monkeypatch.setattr(scores, "run_neighbors", growing_more)
     result = score(store, control=False)
     monkeypatch.undo()
     np.testing.assert_array_equal(result["seed"], [2, 9])

@@ -324,12 +324,12 @@ def test_a_repeated_call_computes_nothing_and_gives_the_same(store, monkeypatch)
     for number, model in enumerate("ab"):
         add_run(store, model, dict(enumerate(pictures(6, seed=number))))
     made = {}
-    compute = module._compute
+    compute = module.reproducibility_scores
     monkeypatch.setattr(
-        module, "_compute", lambda *a: made.setdefault("result", compute(*a))
+        module, "reproducibility_scores", lambda *a: made.setdefault("result", compute(*a))
     )  # fmt: skip
     first = score(store)
-    monkeypatch.setattr(module, "_compute", refuse)
+    monkeypatch.setattr(module, "reproducibility_scores", refuse)
     again = score(open_store(store.path))
     xr.testing.assert_identical(again, first)
     xr.testing.assert_equal(again, made["result"])
@@ -366,8 +366,10 @@ def test_whatever_it_is_made_from_makes_it_again(store, tmp_path, monkeypatch):
     (tmp_path / "w.pt").write_bytes(b"w")
     encoder = EncoderSpec(kind="torchscript", weights="w.pt", preprocessing="none")
     counted = []
-    compute = module._compute
-    monkeypatch.setattr(module, "_compute", lambda *a: counted.append(1) or compute(*a))
+    compute = module.reproducibility_scores
+    monkeypatch.setattr(
+        module, "reproducibility_scores", lambda *a: counted.append(1) or compute(*a)
+    )
 
     def times(**options):
         context = Context(store, base=tmp_path, encoders={"net": encoder}, models=options.pop(
@@ -516,7 +518,7 @@ def test_thresholds_beyond_their_scale_are_refused(store):
 def test_samples_that_runs_gain_meanwhile_wait_for_the_next_time(store, monkeypatch):
     images = pictures(6)
     few = {seed: images[seed] for seed in (4, 1)}
-    compute = module._compute
+    compute = module.reproducibility_scores
 
     def growing(*arguments):
         for model in "ab":
@@ -525,7 +527,7 @@ def test_samples_that_runs_gain_meanwhile_wait_for_the_next_time(store, monkeypa
 
     for model in "ab":
         add_run(store, model, few)
-    monkeypatch.setattr(module, "_compute", growing)
+    monkeypatch.setattr(module, "reproducibility_scores", growing)
     np.testing.assert_array_equal(score(store)["seed"], [1, 4])
     monkeypatch.undo()
     np.testing.assert_array_equal(score(store)["seed"], [1, 2, 4])

@@ -224,6 +224,13 @@ def test_thresholds_of_their_own(kept, result):
     assert reused.sel(line="unet 16 × unet 32")["rp"].values.tolist() == [0.975, 0.725, 0.75]
 
 
+def test_a_similarity_at_the_threshold_is_no_copy(kept):
+    exact = {"copy_threshold": 1.0, "models": ("n0-4", "n0-8", "n0-16")}
+    at_one = module.transition(Context(kept), options(**exact))
+    assert (at_one["gl"].values == 1).all()  # the cosine of a copy is 1, not above it
+    assert (at_one["bracket_high"].values == 4).all()
+
+
 def test_result_is_kept_and_made_again_when_what_is_said_changes(store, monkeypatch):
     first = module.transition(Context(store), options())
     reading = Context(open_store(store.path, mode="r"))

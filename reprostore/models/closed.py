@@ -30,7 +30,8 @@ def closed_form(
     device, dtype : torch.device, torch.dtype
         Where to compute, and in what results are given; they are computed in float64.
     noise_schedule : mapping, optional
-        Scheduler config values, for diffusers' solvers.
+        Scheduler config values, for diffusers' solvers. Unless they say otherwise, estimates are
+        not clipped: diffusers' default would take the Gaussian's away.
 
     Raises
     ------
@@ -51,12 +52,15 @@ def closed_form(
             "A closed form needs at least one image, (channel, y, x).",
             "Correct its `trained_on`, or the dataset.",
         )
+    schedule = None if noise_schedule is None else dict(noise_schedule)
+    if schedule is not None and "_class_name" not in schedule:
+        schedule = {"clip_sample": False} | schedule
     form = OptimalDenoiser if source == "oracle" else WienerDenoiser
     return Denoiser(
         sample_shape=items.shape,
         device=device,
         dtype=dtype,
-        scheduler_config=None if noise_schedule is None else dict(noise_schedule),
+        scheduler_config=schedule,
         denoise=form(items, device),
         sigma_max=float("inf"),
         takes_state=True,

@@ -17,7 +17,7 @@ from reprostore.errors import ModelError
 from reprostore.models.items import Items
 
 LARGEST = 16_384
-"""The largest matrix whose eigenvectors are computed."""
+"""The largest matrix whose eigenvectors are computed; its square bounds what is held, 2 GiB."""
 
 
 class WienerDenoiser:
@@ -40,11 +40,13 @@ class WienerDenoiser:
     """
 
     def __init__(self, items: Items, device: torch.device) -> None:
-        if min(items.count, items.size) > LARGEST:
+        axes = min(items.count, items.size)
+        if axes > LARGEST or axes * items.size > LARGEST**2:
             raise ModelError(
                 f"The Gaussian of {items.count} items of {items.size} values needs the "
-                f"eigenvectors of a matrix of {min(items.count, items.size)} rows.",
-                f"At most {LARGEST} rows are diagonalized.",
+                f"eigenvectors of a matrix of {axes} rows, and {axes} axes.",
+                f"At most {LARGEST} rows are diagonalized, and axes are kept of at most "
+                f"{LARGEST**2} values.",
                 "Leave the Gaussian out, or take fewer items.",
             )
         self._items, self._device = items, device
