@@ -150,17 +150,17 @@ def generate(
         if not is_closed_form(first):
             weight_digests(first, base)
             continue
-        known = known_items(existing, first, own[0].dataset_spec, base)
-        model = load_model(first, base, device, dtype, known)
+        to_come = known_items(existing, first, own[0].dataset_spec, base)
+        model = load_model(first, base, device, dtype, to_come)
         for request in own:
             prepare(request, model, {}, batch_size=batch_size, dtype=dtype)
     written: dict[str, int] = {}
     for own in by_model.values():
-        first, known = own[0].model_spec, None
-        if is_closed_form(first):
-            known = stored_items(writing.store, first, own[0].dataset_spec, base)
-        model = load_model(first, base, device, dtype, known)
-        weights = weight_digests(first, base, known)
+        first = own[0].model_spec
+        closed = is_closed_form(first)
+        items = stored_items(writing.store, first, own[0].dataset_spec, base) if closed else None
+        model = load_model(first, base, device, dtype, items)
+        weights = weight_digests(first, base, items)
         prepared = [
             prepare(request, model, weights, batch_size=batch_size, dtype=dtype) for request in own
         ]

@@ -1,11 +1,15 @@
 """The closed-form denoisers against brute force and closed forms."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from reprostore.errors import DatasetError, ModelError, SpecError
+from reprostore.images import from_uint8
 from reprostore.models import items as items_module
+from reprostore.models import oracle as oracle_module
 from reprostore.models.closed import closed_form
 from reprostore.models.gaussian import LARGEST, WienerDenoiser
 from reprostore.models.items import Items
@@ -65,6 +69,103 @@ def test_the_oracle_is_exact_for_large_images_and_near_duplicates():
     found = OptimalDenoiser(items_of(both), CPU)(x, SIGMAS[1:])
     truth = brute_force(x, SIGMAS[1:], both)
     np.testing.assert_allclose(found.numpy(), truth, rtol=0, atol=1e-5)
+
+
+TINY = torch.tensor([1e-4, 3e-4, 1e-3, 2e-3, 0.01, 0.03, 0.1]).double()
+
+
+def exact_pair(x, sigma, first, second):
+    """The oracle of two items in rational arithmetic, up to the last exponential."""
+    point = [Fraction(float(value)) for value in x.ravel()]
+
+    def squared(item):
+        pairs = zip(point, item.ravel().tolist(), strict=True)
+        return sum((a - Fraction(b)) ** 2 for a, b in pairs)
+
+    odds = float((squared(second) - squared(first)) / (2 * Fraction(sigma) ** 2))
+    weight = 1 / (1 + np.exp(-odds))
+    return weight * first.astype(np.float64) + (1 - weight) * second.astype(np.float64)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (3, 32, 32)])
+@pytest.mark.parametrize("apart", [2.0, 1e-3])
+def test_items_at_nearly_the_same_distance_are_weighed_exactly(monkeypatch, shape, apart):
+    """The squared distances differ by up to 24 σ², of norms that are up to 1e11 σ²."""
+    monkeypatch.setattr(items_module, "BLOCK_VALUES", 3 * int(np.prod(shape)))
+    monkeypatch.setattr(oracle_module, "_PAIR_VALUES", 1)
+    rng = np.random.default_rng(3)
+    first = rng.uniform(-1, 1, shape)
+    second = (first + apart * rng.uniform(-0.5, 0.5, shape)).astype(np.float32)
+    first = first.astype(np.float32)
+    others = (first + 3 * rng.choice([-1, 1], (9, *shape))).astype(np.float32)
+    values = np.concatenate([others[:4], first[None], others[4:], second[None]])
+    between = second.astype(np.float64) - first
+    odds = np.linspace(-12, 12, len(TINY)) * TINY.numpy() ** 2 / (between**2).sum()
+    shift = odds[:, None, None, None] * between
+    x = torch.from_numpy((first.astype(np.float64) + second) / 2 + shift)
+    found = OptimalDenoiser(items_of(values), CPU)(x, TINY).numpy()
+    for k, sigma in enumerate(TINY.tolist()):
+        expected = exact_pair(x[k].numpy(), sigma, first, second)
+        np.testing.assert_allclose(found[k], expected, rtol=0, atol=2e-6)
+
+
+def test_without_noise_the_nearest_items_share_the_weight():
+    """Four corners around x are equally near, a fifth item is farther by less than 1e-6.
+
+    So are two images from the point between them.
+    """
+    corners = np.zeros((5, *SHAPE), np.float32)
+    corners[:4, 0, 0, :2] = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+    corners[4, 0, 1, 0] = np.nextafter(np.sqrt(np.float32(2)), np.float32(2))
+    x = torch.zeros(3, *SHAPE, dtype=torch.float64)
+    for sigma in (0.0, 1e-30, 1e-9, 1e-5):
+        found = OptimalDenoiser(items_of(corners), CPU)(x, torch.full((3,), sigma).double())
+        np.testing.assert_allclose(found.numpy(), 0, rtol=0, atol=1e-15)
+        pair = random_items(2, (3, 32, 32))
+        middle = torch.from_numpy(pair).double().mean(0, keepdim=True)
+        found = OptimalDenoiser(items_of(pair), CPU)(middle, torch.tensor([sigma]).double())
+        np.testing.assert_allclose(found.numpy(), middle.numpy(), rtol=0, atol=1e-15)
+
+
+def test_a_sample_does_not_depend_on_the_noise_levels_beside_it():
+    values = random_items(200)
+    x = noisy(values, SIGMAS)
+    denoiser = OptimalDenoiser(items_of(values), CPU)
+    together = denoiser(x, SIGMAS)
+    for k, sigma in enumerate(SIGMAS):
+        alike = denoiser(x, sigma.expand(len(x)))
+        assert torch.equal(alike[k], together[k])
+
+
+def test_what_is_not_finite_stays_so():
+    values = random_items(9)
+    x = torch.zeros(3, *SHAPE, dtype=torch.float64)
+    x[0, 0, 0, 0], x[1, 0, 0, 0] = torch.nan, torch.inf
+    for sigma in (1e-3, 1.0):
+        found = OptimalDenoiser(items_of(values), CPU)(x, torch.full((3,), sigma).double())
+        assert found.isfinite().all(dim=(1, 2, 3)).tolist() == [False, False, True]
+
+
+def test_eight_bit_items_are_the_same_however_they_are_kept(monkeypatch):
+    """Read once and kept in float32, read once and kept as they are, or read for every call."""
+    images = np.random.default_rng(0).integers(0, 256, (120, *SHAPE), np.uint8)
+    x = noisy(from_uint8(images), SIGMAS)
+    expected = OptimalDenoiser(items_of(from_uint8(images)), CPU)(x, SIGMAS)
+    truth = brute_force(x, SIGMAS, from_uint8(images))
+    np.testing.assert_allclose(expected.numpy(), truth, atol=1e-7)
+    for limit, again in ((images.size * 4, 0), (images.size * 4 - 1, 0), (images.size - 1, 1)):
+        monkeypatch.setattr(items_module, "IN_MEMORY", limit)
+        reads = []
+
+        def read(start, stop, reads=reads):
+            reads.append((start, stop))
+            return images[start:stop]
+
+        denoiser = OptimalDenoiser(Items(120, SHAPE, read, itemsize=1), CPU)
+        assert torch.equal(denoiser(x, SIGMAS), expected)
+        before = len(reads)
+        denoiser(x, SIGMAS)
+        assert len(reads) - before == again
 
 
 def test_one_item_is_returned_and_a_vanishing_noise_gives_the_nearest():
@@ -171,6 +272,20 @@ def test_the_gaussian_follows_its_probability_flow_with_the_solvers_order(schedu
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
 
+def test_the_gaussian_is_not_clipped_unless_it_is_asked_for():
+    """Normal samples go beyond [-1, 1]; diffusers' DDIM clips estimates by default."""
+    values = items_of(random_items(60))
+    largest = {}
+    for clip in (None, False, True):
+        betas = {key: value for key, value in BETAS.items() if key != "clip_sample"}
+        given = betas if clip is None else betas | {"clip_sample": clip}
+        model = closed_form("gaussian", values, CPU, torch.float32, given)
+        _, found = sample(model, SamplerSpec(scheduler="ddim", steps=20), range(20))
+        largest[clip] = np.abs(found).max()
+    assert largest[None] == largest[False] > 1.2
+    assert largest[True] <= 1 + 1e-6
+
+
 def test_samples_of_the_gaussian_have_the_moments_of_the_items():
     """To sampling error, which is variance·√(2/n) for a variance; the solver's is below 1 %."""
     values = random_items(60)
@@ -202,3 +317,6 @@ def test_a_gaussian_that_cannot_be_diagonalized_is_refused():
     large = Items(LARGEST + 1, (1, 200, 200), lambda start, stop: np.zeros(0, np.float32))
     with pytest.raises(ModelError, match=f"{LARGEST + 1} rows"):
         closed_form("gaussian", large, CPU, torch.float32, None)
+    wide = Items(10_000, (3, 256, 256), lambda start, stop: np.zeros(0, np.float32))
+    with pytest.raises(ModelError, match="10000 rows, and 10000 axes"):
+        closed_form("gaussian", wide, CPU, torch.float32, None)

@@ -24,7 +24,7 @@ RELATIONS = (
 CEILING = ("same recipe, other trainer seed", "same weights")
 """Relations whose agreement is the ceiling of that between different models."""
 
-_RECIPE = ("family", "parameters", "width", "training_step")
+_RECIPE = ("recipe", "family", "parameters", "width", "training_step")
 
 
 def relation(context: Context, a: Run, b: Run) -> str:

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from reprostore_analyses.context import Context
@@ -81,7 +81,10 @@ def theory_curves(context: Context, result: xr.Dataset, options: TheoryOptions) 
             say(axes, f"{labels[place]}: {NO_PATH}", 2.6 * (3 - columns))
             continue
         _draw_path(axes, one, float(result.attrs["tolerance"]))
-        axes.set_ylim(0, 1.04 * top)
+        # Linear below 1: distances span three orders of magnitude, and 0 is one of them.
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylim(0, 1.2 * top)
+        axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.set_title(labels[place], fontsize=NORMAL)
         if place % columns == 0:
             axes.set_ylabel("RMS distance of x̂₀ (0–255)", fontsize=SMALL)
@@ -234,7 +237,7 @@ def _paths_caption(result: xr.Dataset, count: int) -> str:
         "Root mean square over pixels of the difference between the estimates x̂₀ of the network "
         "and of the closed form, each along its own trajectory from the same noise. Lines: median "
         "over seeds; bands: 5 % to 95 % of the seeds. Dotted: median distance between the two "
-        "closed forms; where it is small, it means little which one is nearer."
+        "closed forms; where it is small, it means little which one is nearer. Logarithmic above 1."
     )
     return text + _marks(result, count)
 
