@@ -100,8 +100,11 @@ def test_items_at_nearly_the_same_distance_are_weighed_exactly(monkeypatch, shap
     others = (first + 3 * rng.choice([-1, 1], (9, *shape))).astype(np.float32)
     values = np.concatenate([others[:4], first[None], others[4:], second[None]])
     between = second.astype(np.float64) - first
-    odds = np.linspace(-12, 12, len(TINY)) * TINY.numpy() ** 2 / (between**2).sum()
-    shift = odds[:, None, None, None] * between
+    length = np.sqrt((between**2).sum())
+    far = 0.5  # x stays between these two, and far from all others
+    odds = np.array([0.7, -1.5, 12, -12, 5, -0.7, 3])
+    steps = np.clip(odds * TINY.numpy() ** 2 / length, -far, far)
+    shift = steps[:, None, None, None] * between / length
     x = torch.from_numpy((first.astype(np.float64) + second) / 2 + shift)
     found = OptimalDenoiser(items_of(values), CPU)(x, TINY).numpy()
     for k, sigma in enumerate(TINY.tolist()):
@@ -121,9 +124,9 @@ def test_without_noise_the_nearest_items_share_the_weight():
     for sigma in (0.0, 1e-30, 1e-9, 1e-5):
         found = OptimalDenoiser(items_of(corners), CPU)(x, torch.full((3,), sigma).double())
         np.testing.assert_allclose(found.numpy(), 0, rtol=0, atol=1e-15)
-        pair = random_items(2, (3, 32, 32))
-        middle = torch.from_numpy(pair).double().mean(0, keepdim=True)
-        found = OptimalDenoiser(items_of(pair), CPU)(middle, torch.tensor([sigma]).double())
+        images = random_items(5, (3, 32, 32))
+        middle = torch.from_numpy(images[:2]).double().mean(0, keepdim=True)
+        found = OptimalDenoiser(items_of(images), CPU)(middle, torch.tensor([sigma]).double())
         np.testing.assert_allclose(found.numpy(), middle.numpy(), rtol=0, atol=1e-15)
 
 

@@ -569,7 +569,7 @@ def test_agreement_is_drawn_without_computing_anything(tmp_path, monkeypatch):
     result = agreement(received, options)
     for name in ("reproducibility", "generalization"):
         module = importlib.import_module(f"reprostore_analyses.{name}")
-        monkeypatch.setattr(module, "_compute", refuse)
+        monkeypatch.setattr(module, f"{name}_scores", refuse)
     figure = FIGURES["agreement"]["agreement"](received, result, options)
     assert len(pictures(figure)) == 3 * 32
 
