@@ -80,13 +80,17 @@ def test_at_pure_noise_it_gives_the_mean_of_the_data():
 
 
 def test_under_edm_heun_it_follows_the_exact_flow():
-    # From σ = 80 to the last level before 0, in closed form for a matrix covariance.
-    sampler, _, states = run(gaussian_flow_model(), "edm-heun", 100)
+    """From σ = 80 to the last level before 0, in closed form; Heun's order is 2."""
     values, vectors = torch.linalg.eigh(COVARIANCE)
-    final = float(sampler.sigma[-2])
-    scale = torch.sqrt((values + final**2) / (values + 80.0**2))
-    exact = MEAN + (states[0].sample - MEAN) @ vectors * scale @ vectors.T
-    torch.testing.assert_close(states[-2].sample, exact, rtol=0, atol=1e-3)
+    errors = []
+    for steps in (100, 200):
+        sampler, _, states = run(gaussian_flow_model(), "edm-heun", steps)
+        final = float(sampler.sigma[-2])
+        scale = torch.sqrt((values + final**2) / (values + 80.0**2))
+        exact = MEAN + (states[0].sample - MEAN) @ vectors * scale @ vectors.T
+        errors.append(float((states[-2].sample - exact).abs().max()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.3)
+    assert errors[1] < 1e-3
 
 
 def test_a_folder_becomes_a_denoiser_with_its_parameters(tmp_path):

@@ -107,7 +107,7 @@ def test_denoised_is_the_closed_form_at_every_row(kind, shift):
     for state, alpha, sigma in zip(states[:-1], sampler.alpha, sampler.sigma, strict=False):
         x = state.sample / alpha if alpha else state.sample
         # The network is called with diffusers' timestep, 1000 t rounded to float32.
-        tolerance = 1e-12 if kind == "denoiser" else 2e-6
+        tolerance = 1e-12 if kind == "denoiser" else 1e-5
         expected = wiener(x, float(sigma))
         torch.testing.assert_close(state.denoised, expected, rtol=0, atol=tolerance)
 
@@ -235,5 +235,5 @@ def test_options_are_checked(options, message):
 
 
 def test_steps_that_do_not_move_are_refused():
-    with pytest.raises(SpecError, match=r"times 1, 1, .* in 50000000 steps|cannot take"):
+    with pytest.raises(SpecError, match=r"goes through the times 1, 1, 1, … to 0 in 3 steps"):
         build(steps=3, options={"shift": 1e9})
