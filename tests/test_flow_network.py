@@ -32,11 +32,12 @@ def velocity_network(timesteps=1000):
     def network(x, timestep):
         t = float(timestep.reshape(-1)[0]) / timesteps
         network.times.append(t)
+        network.inputs.append(x)
         cross = t * EYE - (1 - t) * COVARIANCE
         gain = cross @ torch.linalg.inv((1 - t) ** 2 * COVARIANCE + t**2 * EYE)
         return SimpleNamespace(sample=(x - (1 - t) * MEAN) @ gain.T - MEAN)
 
-    network.times = []
+    network.times, network.inputs = [], []
     return network
 
 
@@ -77,6 +78,7 @@ def test_at_pure_noise_it_gives_the_mean_of_the_data():
     assert model.reaches(math.inf)
     torch.testing.assert_close(model(noise, math.inf), MEAN.expand(5, 3), rtol=0, atol=1e-12)
     assert model.network.times[-1] == 1
+    assert torch.equal(model.network.inputs[-1], noise)
 
 
 def test_under_edm_heun_it_follows_the_exact_flow():

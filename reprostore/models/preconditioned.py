@@ -73,7 +73,8 @@ def preconditioned_model(
     device, dtype : torch.device, torch.dtype
         Where and in what the network computes.
     noise_schedule : mapping, optional
-        Variance-preserving schedule on which diffusers' other solvers may run the denoiser.
+        Variance-preserving schedule on which diffusers' other solvers may run the denoiser. As
+        with closed forms, which it is compared with, estimates are clipped only where it says so.
 
     Returns
     -------
@@ -107,6 +108,8 @@ def preconditioned_model(
             "prediction_type": prediction_type,
             "sigma_data": sigma_data,
         }
+    if noise_schedule is not None and "_class_name" not in noise_schedule:
+        noise_schedule = {"clip_sample": False, **noise_schedule}
     model = Denoiser(
         denoise=denoise,
         sigma_max=sigma_max,
