@@ -15,6 +15,7 @@ from reprostore.seeds import parse_ranges
 from reprostore.specs import ConditionSpec, DatasetSpec, ModelSpec, RunSpec
 from reprostore.store import SampleStore, create_store, open_store
 from reprostore.study import LoadedStudy, Study, derived_study
+from reprostore.trained import check_recorded, check_trained
 from reprostore.trainings import require_trained, untrained_recipe
 
 Progress = Callable[[str, int, int], None]
@@ -146,17 +147,23 @@ def check_stored_runs(store: SampleStore, loaded: LoadedStudy) -> None:
     Raises
     ------
     IdentityError
-        A run was made from something else than the study names.
+        A run was made from something else than the study names, or a trained model is another.
     """
     study, known = loaded.study, set(store.run_paths())
-    for request in requests_of(loaded) if study.runs() else ():
+    requests = requests_of(loaded) if study.runs() else []
+    check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
+    for request in requests:
+        if request.path not in known:
+            continue
+        with contextlib.suppress(NotFoundError):
+            check_recorded(loaded, request.model, store.run(request.path).spec.model_spec)
         source = request.model_spec.source
         here = (
             source.startswith("python:")
             or is_closed_form(request.model_spec)
             or (loaded.base / Path(source).expanduser()).is_dir()
         )
-        if here and request.path in known:
+        if here:
             with contextlib.suppress(NotFoundError):
                 run = store.run(request.path)
                 check_as_written(store, run, request, loaded.base, study.dtype)
@@ -184,6 +191,7 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
 
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None
+    check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
     specs: dict[str, RunSpec] = {}
     for name in dict.fromkeys(request.model for request in requests):
         own = [request for request in requests if request.model == name]
@@ -253,6 +261,7 @@ def generate_study(
     require_trained(loaded)
     missing = {request.path: len(seeds) for request in requests}
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None
+    check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
     if store is not None:
         missing = {
             request.path: missing_seeds(store, request, seeds, loaded.base, study.dtype)

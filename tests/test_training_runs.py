@@ -63,6 +63,11 @@ def status(folder, made=None):
     return training_status(folder, made or recipe(), DATA, 0, folder.parent)
 
 
+def saved_state(folder):
+    (state,) = (folder / "m.training").glob("state-*.pt")
+    return state
+
+
 def weights(folder):
     return load_file(folder / WEIGHTS)
 
@@ -236,7 +241,7 @@ def test_processes_that_begin_the_same_training_wait_and_find_the_model(tmp_path
 def test_what_a_kill_after_the_last_step_leaves_is_cleared_away(tmp_path):
     record = train(tmp_path / "m")
     (tmp_path / "m.training").mkdir()
-    (tmp_path / "m.training" / "state.pt").write_bytes(b"old")
+    (tmp_path / "m.training" / "state-4.pt").write_bytes(b"old")
     assert train(tmp_path / "m") == record
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
@@ -248,7 +253,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path, every_step):
     step = status(tmp_path / "m", made).step
     assert f"The state after step {step} is kept" in str(error.value)
     assert not (tmp_path / "m").exists()
-    state = torch.load(tmp_path / "m.training" / "state.pt", weights_only=True)
+    state = torch.load(saved_state(tmp_path), weights_only=True)
     assert np.isfinite(state["losses"].numpy()).all()
 
 
@@ -268,7 +273,7 @@ def test_weights_that_an_update_breaks_are_neither_saved_nor_kept(tmp_path, monk
     with pytest.raises(TrainingError, match=r"weights of m became infinite or NaN by step 3\."):
         train(tmp_path / "m", made, save_seconds=0.0)
     assert [path.name for path in tmp_path.glob("m*") if path.is_dir()] == ["m.training"]
-    state = torch.load(tmp_path / "m.training" / "state.pt", weights_only=True)
+    state = torch.load(saved_state(tmp_path), weights_only=True)
     assert state["step"] == 2
     assert all(value.isfinite().all() for value in state["network"].values())
 
@@ -313,14 +318,67 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_a_damaged_state_is_an_error_that_keeps_it(tmp_path, every_step):
+@pytest.mark.parametrize("damage", ["cut", "flip", "delete", "no step", "no object"])
+def test_a_damaged_state_is_an_error_that_keeps_it(tmp_path, every_step, damage):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "m", progress=stop_after(2))
-    state = tmp_path / "m.training" / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(CorruptionError, match=r"state\.pt cannot be continued from"):
+    state, progress = saved_state(tmp_path), tmp_path / "m.training" / "progress.json"
+    content = bytearray(state.read_bytes())
+    if damage == "delete":
+        state.unlink()
+    elif damage == "cut":
+        state.write_bytes(content[:1000])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1  # in the middle of the weights
+        state.write_bytes(content)
+    else:
+        text = "{}" if damage == "no object" else progress.read_text().replace('"step"', '"stop"')
+        progress.write_text(text)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(CorruptionError) as error:
         train(tmp_path / "m")
-    assert state.stat().st_size == 1000
+    assert "m.training" in str(error.value)
+    assert len(str(error.value)) < 600
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_other_items_of_the_same_name_are_refused(tmp_path, every_step):
+    other = items() * np.float32(0.5)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "m", progress=stop_after(2))
+    with pytest.raises(IdentityError, match="on other items than those that were given"):
+        train(tmp_path / "m", data=other)
+    record = train(tmp_path / "m")
+    with pytest.raises(IdentityError, match="on other items than those that were given"):
+        train(tmp_path / "m", data=other)
+    assert train(tmp_path / "m") == record
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
+def test_files_that_the_training_did_not_write_are_refused(tmp_path, name):
+    train(tmp_path / "m")
+    path = tmp_path / "m" / name
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    for attempt in (train, status):
+        with pytest.raises(IdentityError, match=rf"{name} is not what its training wrote"):
+            attempt(tmp_path / "m")
+    path.unlink()
+    with pytest.raises(IdentityError, match=rf"{name} is missing"):
+        status(tmp_path / "m")
+
+
+@pytest.mark.parametrize("key", ["parameters", "final_loss", "seconds", "identity"])
+def test_a_record_without_what_tables_show_is_refused(tmp_path, key):
+    train(tmp_path / "m")
+    path = tmp_path / "m" / "training.json"
+    record = json.loads(path.read_text())
+    del record[key]
+    path.write_text(json.dumps(record))
+    with pytest.raises(CorruptionError, match="is not the record of a training") as error:
+        status(tmp_path / "m")
+    assert len(str(error.value)) < 600
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reprostore.recipe import RecipeSpec
-from reprostore.training.record import Progress, TrainingStatus, training_status
+from reprostore.training.record import Progress
+from reprostore.training.status import TrainingStatus, training_status
 
 if TYPE_CHECKING:
     import numpy as np

@@ -29,9 +29,10 @@ class Draws:
 
     def items(self, batch: int) -> torch.Tensor:
         """Return the positions of the next items, (batch,) int64."""
-        parts = [self._left]
-        while sum(map(len, parts)) < batch:
+        parts, there = [self._left], len(self._left)
+        while there < batch:
             parts.append(torch.randperm(self._count, generator=self.generator))
+            there += self._count
         drawn = torch.cat(parts)
         self._left = drawn[batch:].clone()
         return drawn[:batch]

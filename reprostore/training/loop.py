@@ -1,9 +1,11 @@
 """The training loop."""
 
+import hashlib
 import math
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,10 @@ from reprostore.recipe import RecipeSpec
 from reprostore.training.around import check_items, check_seed, locked, seeded, threads_set
 from reprostore.training.devices import Devices, devices_of
 from reprostore.training.draws import Draws, LearningRate
+from reprostore.training.identity import check_items_digest, training_identity
 from reprostore.training.networks import make_network
 from reprostore.training.objectives import Objective, objective_of
-from reprostore.training.record import (
-    Progress,
-    kept_folder,
-    loss_curve,
-    session,
-    state_folder,
-    training_identity,
-    training_status,
-)
+from reprostore.training.record import Progress, kept_folder, loss_curve, session, state_folder
 from reprostore.training.state import (
     Training,
     load_training,
@@ -37,6 +32,7 @@ from reprostore.training.state import (
     saved_step,
     write_model,
 )
+from reprostore.training.status import training_status
 
 REPORT_SECONDS = 0.5
 
@@ -57,6 +53,8 @@ def run_training(
     """Train a model; see `reprostore.training.train_model`."""
     check_items(items)
     check_seed(trainer_seed)
+    data = np.ascontiguousarray(items, dtype=np.float32)
+    digest = hashlib.sha256(data.data).hexdigest()
     objective = objective_of(recipe)
     devices = devices_of(recipe, device)
     with threads_set(threads), seeded(trainer_seed, devices), quiet_diffusers():
@@ -64,17 +62,21 @@ def run_training(
         with locked(folder, devices):
             status = training_status(folder, recipe, trained_on, trainer_seed, base)
             if status.record is not None:  # by the process that held the lock
+                check_items_digest(status.record, digest, folder)
                 if devices.is_main:  # which may have been killed before it had cleared this away
                     shutil.rmtree(state_folder(folder), ignore_errors=True)
                 return status.record
             loop = _Loop(
                 recipe=recipe,
                 objective=objective,
-                items=torch.from_numpy(np.ascontiguousarray(items, dtype=np.float32)),
+                items=torch.from_numpy(data),
                 folder=folder,
                 identity=training_identity(recipe, trained_on, trainer_seed, base),
                 trained=trained,
-                training=_begin(recipe, network, trained, len(items), trainer_seed, devices),
+                training=replace(
+                    _begin(recipe, network, trained, len(items), trainer_seed, devices),
+                    items=digest,
+                ),
             )
             return loop.run(progress, save_seconds)
 
@@ -209,14 +211,14 @@ class _Loop:
     def _keep(self) -> None:
         kept = kept_folder(self._folder, self._training.step)
         if self._devices.is_main and not kept.exists():  # else an earlier process kept it
-            self._check_weights()
+            self._save()  # first: what follows may find no room
             self._write(kept)
 
     def _finish(self) -> dict[str, Any]:
         record = self._record()
         if self._devices.is_main:
-            self._check_weights()
-            self._write(self._folder)
+            self._save()  # first: what follows may find no room
+            record = self._write(self._folder)
             shutil.rmtree(state_folder(self._folder), ignore_errors=True)
         self._devices.wait()
         return record
@@ -229,6 +231,7 @@ class _Loop:
             "step": training.step,
             "steps": recipe.total_steps,
             "items": len(self._items),
+            "items_sha256": training.items,
             "sample_shape": list(self._items.shape[1:]),
             "parameters": sum(p.numel() for p in network.parameters()),
             "trained_parameters": sum(p.numel() for p in self._trained),
@@ -240,5 +243,6 @@ class _Loop:
             "loss_curve": curve,
         }
 
-    def _write(self, place: Path) -> None:
-        write_model(self._training, self._folder, place, self._objective.scheduler, self._record())
+    def _write(self, place: Path) -> dict[str, Any]:
+        scheduler = self._objective.scheduler
+        return write_model(self._training, self._folder, place, scheduler, self._record())

@@ -16,16 +16,18 @@ from safetensors import SafetensorError
 from reprostore.errors import CorruptionError, StorageError
 from reprostore.training.devices import Devices
 from reprostore.training.draws import Draws
+from reprostore.training.identity import check_identity, check_items_digest
 from reprostore.training.record import (
     PROGRESS,
     RECORD,
     STATE,
-    check_identity,
+    file_sha256,
     read_record,
     replace_file,
     state_folder,
     write_json,
 )
+from reprostore.training.status import begun_step, file_digests
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Training:
         Time spent in earlier processes.
     sessions : list of dict
         The processes that trained.
+    items : str
+        sha256 of the items, float32 in C order.
     """
 
     network: torch.nn.Module
@@ -63,6 +67,7 @@ class Training:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    items: str = ""
 
 
 def save_training(training: Training, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -85,11 +90,25 @@ def save_training(training: Training, folder: Path, identity: Mapping[str, Any])
         "seconds": training.seconds,
         "sessions": json.dumps(training.sessions),
     }
-    place = state_folder(folder)
+    place, name = state_folder(folder), STATE.format(step=training.step)
     try:
+        if saved_step(folder) == training.step:
+            return
         place.mkdir(exist_ok=True)
-        replace_file(place / STATE, lambda partial: torch.save(state, partial))
-        write_json(place / PROGRESS, {"identity": dict(identity), "step": training.step})
+        replace_file(place / name, lambda partial: torch.save(state, partial))
+        # The state that this names is the one that counts: its file is whole by now.
+        write_json(
+            place / PROGRESS,
+            {
+                "identity": dict(identity),
+                "step": training.step,
+                "sha256": file_sha256(place / name),
+                "items_sha256": training.items,
+            },
+        )
+        for old in place.glob(STATE.format(step="*")):
+            if old.name != name:
+                old.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # torch's writer wraps what the system says
         raise StorageError(
             f"The state of the training cannot be written to {place} ({error}).",
@@ -115,9 +134,18 @@ def load_training(training: Training, folder: Path, identity: Mapping[str, Any])
     IdentityError
         It is that of another training.
     """
-    path = state_folder(folder) / STATE
-    if not path.exists():
+    progress = state_folder(folder) / PROGRESS
+    if not progress.exists():
         return False
+    begun = read_record(progress)
+    check_items_digest(begun, training.items, progress.parent)
+    path = progress.with_name(STATE.format(step=begun_step(begun, progress)))
+    if not path.is_file() or file_sha256(path) != begun.get("sha256"):
+        raise CorruptionError(
+            f"{path} {'is not the file that was written' if path.is_file() else 'is missing'}.",
+            f"Its sha256 is recorded in {progress}.",
+            f"Restore it from a copy, or delete {path.parent} to train the model anew.",
+        )
     try:
         state = torch.load(path, map_location=training.devices.device, weights_only=True)
         identity_of_state = json.loads(state["identity"])
@@ -159,7 +187,7 @@ def write_model(
     place: Path,
     scheduler: Any,  # noqa: ANN401
     record: Mapping[str, Any],
-) -> None:
+) -> dict[str, Any]:
     """Write the model as it is now, as an ordinary diffusers folder that appears as a whole.
 
     Parameters
@@ -173,7 +201,12 @@ def write_model(
     scheduler : diffusers scheduler
         Its config goes beside the weights.
     record : mapping
-        Goes into ``training.json``.
+        Goes into ``training.json``, with the sha256 of the other files.
+
+    Returns
+    -------
+    dict
+        The record as it was written.
 
     Raises
     ------
@@ -194,10 +227,11 @@ def write_model(
             if ema is not None:
                 ema.restore(parameters)
         scheduler.save_pretrained(partial)
-        write_json(partial / RECORD, record)
+        written = {**record, "files": file_digests(partial)}
+        write_json(partial / RECORD, written)
         for path in partial.iterdir():
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
         partial.rename(place)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -206,9 +240,10 @@ def write_model(
             "A trained model is a folder with weights, configuration and its training record.",
             "Make room, or give write permission, and run the same command again.",
         ) from error
+    return written
 
 
 def saved_step(folder: Path) -> int:
     """Return the step of the saved state; 0 without one."""
     path = state_folder(folder) / PROGRESS
-    return int(read_record(path)["step"]) if path.exists() else 0
+    return begun_step(read_record(path), path) if path.exists() else 0
