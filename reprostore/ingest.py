@@ -1,6 +1,5 @@
 """Datasets into the store, and out of it again."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,12 @@ from numpy.typing import NDArray
 
 from reprostore.canonical import fingerprint
 from reprostore.datasets.arrays import split_key
+from reprostore.datasets.content import Content
 from reprostore.datasets.sources import open_source
 from reprostore.digests import file_digest, folder_digest
 from reprostore.errors import CorruptionError, DatasetError, IdentityError, MissingDataError
 from reprostore.layout import CHUNK_BYTES, MIB
-from reprostore.seeds import check_ranges, parse_ranges, shorten
+from reprostore.seeds import check_ranges, format_ranges, parse_ranges, shorten
 from reprostore.specs import DatasetSpec, Subset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
@@ -102,6 +102,11 @@ class StoredDataset:
                 "Correct the index in the study.",
             )
         return np.asarray(parse_ranges(ranges, "index"), dtype=np.int64)
+
+    def named(self, ranges: str) -> dict[str, str]:
+        """Return which items these are, as JSON; see `index` for the ranges and errors."""
+        index = format_ranges(self.index(ranges).tolist())
+        return {"dataset": self.name, "index": index, "fingerprint": self.fingerprint}
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
         """Read items, uint8 in 0 to 255 or float32 in [-1, 1].
@@ -242,7 +247,7 @@ def _write(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> None
     shard = chunk * min(-(-source.length // chunk), max(1, SHARD_BYTES // (chunk * item_bytes)))
     # Before the items are read: what changes in the meantime is then noticed.
     digest = source_digest(spec, base)
-    hasher = hashlib.blake2b(digest_size=16)
+    content = Content()
     with staged_group(store.path, f"datasets/{name}") as staging:
         array = create_array(
             staging.store,
@@ -256,23 +261,16 @@ def _write(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> None
         start = 0
         for block in source.blocks(shard):
             array[start : start + len(block)] = block
-            hasher.update(np.ascontiguousarray(block, block.dtype.newbyteorder("<")).data)
+            content.add(block)
             start += len(block)
         if source.labels is not None:
             labels = np.asarray(source.labels, dtype=np.int64)
-            hasher.update(labels.astype("<i8").tobytes())
             write_array(staging.store, "label", labels, ("train_index",))
         staging.attributes["dataset"] = {
             **spec.model_dump(mode="json"),
             "provenance": source.provenance,
             "source_digest": digest,
-            "fingerprint": fingerprint(
-                {
-                    "shape": array.shape,
-                    "dtype": str(source.dtype),
-                    "content": hasher.hexdigest(),
-                }
-            ),
+            "fingerprint": content.fingerprint(source),
         }
 
 

@@ -139,10 +139,21 @@ def store_for_analysis(path: Path) -> tuple[SampleStore, StorageError | None]:
         return open_store(path), error
 
 
-def check_stored_runs(store: SampleStore, loaded: LoadedStudy) -> None:
+def check_stored_runs(
+    store: SampleStore, loaded: LoadedStudy, *, read_sources: bool = False
+) -> None:
     """Compare the runs in a store with what a study says of them, before they are analyzed.
 
     Models that are not on this machine are left out: a store may come from elsewhere.
+
+    Parameters
+    ----------
+    store : SampleStore
+        The store.
+    loaded : LoadedStudy
+        The study.
+    read_sources : bool
+        As in `reprostore.trained.check_trained`.
 
     Raises
     ------
@@ -151,12 +162,14 @@ def check_stored_runs(store: SampleStore, loaded: LoadedStudy) -> None:
     """
     study, known = loaded.study, set(store.run_paths())
     requests = requests_of(loaded) if study.runs() else []
-    check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
+    models = dict.fromkeys(request.model for request in requests)
+    check_trained(loaded, store, models, read_sources=read_sources)
     for request in requests:
         if request.path not in known:
             continue
         with contextlib.suppress(NotFoundError):
-            check_recorded(loaded, request.model, store.run(request.path).spec.model_spec)
+            recorded = store.run(request.path).spec.model_spec
+            check_recorded(loaded, store, request.model, recorded)
         source = request.model_spec.source
         here = (
             source.startswith("python:")

@@ -8,13 +8,12 @@ from typing import Any
 
 from reprostore.errors import NotFoundError, ReprostoreError, SpecError
 from reprostore.jobs import Job, Outcomes, run_jobs
-from reprostore.seeds import format_ranges
 from reprostore.studies import require_torch
 from reprostore.study import LoadedStudy
 from reprostore.subsets import count
 from reprostore.training_items import check_items, read_items, training_datasets
 from reprostore.training_progress import Progress, reporter
-from reprostore.trainings import Training, trainings_of
+from reprostore.trainings import Training, require_starts, trainings_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ def train_study(
         A name is not defined, a model has no recipe, or the recipe does not fit the items.
     DatasetError
         A subset is larger than its dataset.
+    NotFoundError
+        A fine-tuning is named without the model that it starts from, which is not trained.
     IdentityError
         A folder holds a model that was trained in another way, or was begun to be.
     TrainingError
@@ -79,6 +80,7 @@ def train_study(
                 f"Give a larger number, or leave out --{name}.",
             )
     trainings = trainings_of(loaded, models)
+    require_starts(loaded, trainings)
     check_items(loaded, trainings)
     work = _work(loaded, trainings)
     pending = [each for each in work if each.record is None]
@@ -107,11 +109,7 @@ def _work(loaded: LoadedStudy, trainings: Sequence[Training]) -> list[_Task]:
     for training in trainings:
         subset = training.trained_on
         dataset = datasets[subset.dataset]
-        trained_on = {
-            "dataset": subset.dataset,
-            "index": format_ranges(dataset.index(subset.index).tolist()),
-            "fingerprint": dataset.fingerprint,
-        }
+        trained_on = dataset.named(subset.index)
         begun, record = 0, None
         if training.after not in unfinished:  # else what it starts from is not there to compare
             begun, record = _status(training, trained_on, loaded.base)

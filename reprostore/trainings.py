@@ -97,6 +97,30 @@ def require_trained(loaded: LoadedStudy) -> None:
         )
 
 
+def require_starts(loaded: LoadedStudy, trainings: Sequence[Training]) -> None:
+    """Refuse trainings that start from models which are still to be trained, and not among them.
+
+    Raises
+    ------
+    NotFoundError
+        A fine-tuning is asked for without the model of the study that it starts from.
+    """
+    for training in trainings:
+        if training.recipe.start_from is None or training.after or training.folder.exists():
+            continue
+        start = _folder(loaded.base, training.recipe.start_from)
+        if start.exists():
+            continue
+        for other in trainings_of(loaded):
+            if start in (other.folder, *_kept_folders(other)):
+                raise NotFoundError(
+                    f"The model {training.model} starts from {start}, which does not exist.",
+                    f"It is written when the model {other.model} is trained.",
+                    f"Train that first, or both: repro train {loaded.path} {other.model} "
+                    f"{training.model}.",
+                )
+
+
 def untrained_recipe(loaded: LoadedStudy, model: str) -> RecipeSpec | None:
     """Return by which recipe a model is still to be trained; None where there is nothing to do."""
     spec = loaded.study.models[model]

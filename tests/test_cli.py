@@ -220,7 +220,8 @@ def test_analyses_that_nobody_named_are_left_out_where_they_are_not_possible(stu
     store = study.parent / "digits.zarr"
     done = repro("analyze", "--store", store, "--json")
     assert {row["analysis"] for row in done.rows} == {
-        "reproducibility", "generalization", "transition",
+        "reproducibility", "generalization", "transition", "distances", "memorization",
+        "duplicates", "fidelity",
     }  # fmt: skip
     with_options = study.parent / "plain.zarr"
     repro("generate", "--store", with_options, "--model", study.parent / "checkpoints" / "a",
@@ -228,7 +229,7 @@ def test_analyses_that_nobody_named_are_left_out_where_they_are_not_possible(stu
           "0-3")  # fmt: skip
     done = repro("analyze", "--store", with_options, "--json")
     assert done.code == 0
-    assert {row["analysis"] for row in done.rows} == {"reproducibility"}
+    assert {row["analysis"] for row in done.rows} == {"reproducibility", "distances"}
     assert done.err.startswith("generalization was left out: None of the runs")
     named = repro("analyze", "generalization", "--store", with_options)
     assert (named.code, named.out) == (2, "")

@@ -19,7 +19,8 @@ from reprostore.specs import (
 )
 from reprostore.study import Study, derived_study, load_study
 from reprostore.sweeps import SweepSpec
-from reprostore_analyses.registry import ANALYSES, options_of
+from reprostore_analyses.asked import options_of
+from reprostore_analyses.registry import ANALYSES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "study.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.+)\n((?:(?!^##).*\n)*)", PAGE, flags=re.MULTILINE))

@@ -206,6 +206,10 @@ def test_every_analysis_has_its_figures():
         "reproducibility": {"matrix", "thresholds"},
         "generalization": {"thresholds", "samples"},
         "agreement": {"agreement"},
+        "distances": {"distances"},
+        "duplicates": {"duplicates"},
+        "fidelity": {"sets"},
+        "memorization": {"rules", "suspects"},
         "theory": {"sigma", "departures", "samples"},
         "transition": {"curves", "oracle", "regimes", "axes"},
     }

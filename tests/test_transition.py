@@ -12,10 +12,11 @@ from rich.console import Console
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.specs import ModelSpec
 from reprostore.store import create_store, open_store
+from reprostore_analyses.asked import options_of
 from reprostore_analyses.computing import Computed
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import fit_sigmoid
-from reprostore_analyses.registry import ANALYSES, options_of
+from reprostore_analyses.registry import ANALYSES
 from reprostore_analyses.statistics import wilson_interval
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.transition_rows import transition_rows

@@ -6,7 +6,11 @@ draw results without computing anything.
 
 from reprostore_analyses.api import (
     agreement,
+    distances,
+    duplicates,
+    fidelity,
     generalization,
+    memorization,
     pair_similarity,
     reproducibility,
     theory,
@@ -15,7 +19,11 @@ from reprostore_analyses.api import (
 
 __all__ = [
     "agreement",
+    "distances",
+    "duplicates",
+    "fidelity",
     "generalization",
+    "memorization",
     "pair_similarity",
     "reproducibility",
     "theory",

@@ -5,15 +5,19 @@ from typing import Any
 import xarray as xr
 
 from reprostore.store import SampleStore
+from reprostore.studies import check_stored_runs
 from reprostore.study import LoadedStudy
+from reprostore_analyses.asked import options_of
 from reprostore_analyses.context import Context
-from reprostore_analyses.registry import analysis_named, context_of, options_of
+from reprostore_analyses.registry import analysis_named, context_of
 
 
 def _analyze(
     name: str, store: SampleStore, study: LoadedStudy | None, options: dict[str, Any]
 ) -> xr.Dataset:
     analysis = analysis_named(name)
+    if study is not None:
+        check_stored_runs(store, study, read_sources=analysis.measures_copies)
     context = Context(store, **(context_of(study) if study is not None else {}))
     return analysis.compute(context, options_of(analysis, options, None))
 
@@ -97,6 +101,94 @@ def generalization(
         See there.
     """
     return _analyze("generalization", store, study, options)
+
+
+def distances(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Compute MAE, SSIM, PFD and an encoder's distances (LPIPS) of all pairs of runs.
+
+    Parameters
+    ----------
+    store, study
+        As in `reproducibility`.
+    **options
+        Those of `DistancesOptions`.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.distances.distances`, also for the errors.
+    """
+    return _analyze("distances", store, study, options)
+
+
+def memorization(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Compute all memorization metrics of every run, beside those of unseen real items.
+
+    Parameters
+    ----------
+    store, study
+        As in `generalization`.
+    **options
+        Those of `MemorizationOptions`.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.memorization.memorization`, also for the errors.
+    """
+    return _analyze("memorization", store, study, options)
+
+
+def fidelity(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Compute FD, KID, precision, recall, density, coverage and Vendi scores of every run.
+
+    Parameters
+    ----------
+    store, study
+        As in `generalization`.
+    **options
+        Those of `FidelityOptions`.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.fidelity.fidelity`, also for the errors.
+    """
+    return _analyze("fidelity", store, study, options)
+
+
+def duplicates(
+    store: SampleStore,
+    study: LoadedStudy | None = None,
+    **options: Any,  # noqa: ANN401
+) -> xr.Dataset:
+    """Count near-identical training items, of those that samples copy and of the others.
+
+    Parameters
+    ----------
+    store, study
+        As in `generalization`.
+    **options
+        Those of `DuplicatesOptions`.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `reprostore_analyses.duplicates.duplicates`, also for the errors.
+    """
+    return _analyze("duplicates", store, study, options)
 
 
 def agreement(

@@ -79,7 +79,8 @@ def analyze_store(
     """
     store, refusal = store_for_analysis(path)
     if loaded is not None:
-        check_stored_runs(store, loaded)
+        reads = any(analysis.measures_copies for analysis, _ in asked)
+        check_stored_runs(store, loaded, read_sources=reads)
     study = {} if loaded is None else context_of(loaded)
     analyzed = Analyzed(Context(store, **study, device=device, progress=progress))
     where = (lambda location: "") if loaded is None else loaded.where

@@ -12,7 +12,7 @@ DRIFT, UNCHECKED, CHANCE, REASON = "*", "†", "‡", "§"
 _NAMES = ("run", "run_a", "run_b", "reference_run", "model_a", "model_b")
 """Where a row names the runs or models that it is made from."""
 
-_SUBJECTS = ("run", "architecture", "dataset")
+_SUBJECTS = ("run", "run_a", "architecture", "dataset")
 """What a row with a reason may be about."""
 
 _SCORES = (("rp", "chance", "RP"), ("mae_score", "mae_chance", "MAE score"))
@@ -34,7 +34,9 @@ def uninformative_scores(row: dict[str, Any]) -> list[str]:
     return [
         name
         for score, chance, name in _SCORES
-        if chance in row and (row[chance] > 0.5 or row[f"{score}_low"] <= row[chance])
+        if score in row
+        and chance in row
+        and (row[chance] > 0.5 or row[f"{score}_low"] <= row[chance])
     ]
 
 
@@ -90,6 +92,11 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
         notes.append(
             f"{CHANCE} The {' or the '.join(scores)} says nothing here: its interval includes the "
             "chance level, or samples of different seeds agree more than half of the time."
+        )
+    if any(row.get("no_more_than_real") for row in rows):
+        notes.append(
+            f"{CHANCE} No evidence of copying: unseen real items show as much, within the "
+            "intervals."
         )
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         own = [row for row in rows if row.get("reason") == reason]

@@ -4,14 +4,13 @@ from typing import Any
 
 import xarray as xr
 
-from reprostore.errors import MissingDataError, SpecError
-from reprostore.neighbors import Written
-from reprostore.store import Run
+from reprostore.errors import SpecError
 from reprostore_analyses.context import Context
 from reprostore_analyses.generalization_options import GeneralizationOptions
-from reprostore_analyses.generalization_scores import Subject, generalization_scores
+from reprostore_analyses.generalization_scores import generalization_scores
 from reprostore_analyses.kernels import check_cosine_threshold
-from reprostore_analyses.results import cached_result, run_inputs
+from reprostore_analyses.results import cached_result
+from reprostore_analyses.subjects import subjects_of
 
 __all__ = ["VERSION", "GeneralizationOptions", "generalization", "generalization_rows"]
 
@@ -64,15 +63,12 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
             "The GL score is defined by a cosine.",
             "Choose an encoder with the metric cosine.",
         )
-    runs = context.runs(options.models, options.samplers)
-    subjects = [s for run in runs if (s := _subject(context, run, control=options.control))]
-    if not subjects:
-        raise MissingDataError(
-            f"None of the runs {', '.join(run.path for run in runs)} says what its model was "
-            "trained on.",
-            "The GL score compares samples with the training items of their model.",
-            'Write trained_on = { dataset = "…", index = "…" } under [models.…] in the study.',
-        )
+    subjects, skipped = subjects_of(
+        context,
+        options,
+        analysis="generalization",
+        because="The GL score compares samples with the training items of their model.",
+    )
     question = {
         "analysis": "generalization",
         "version": VERSION,
@@ -80,19 +76,10 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
         "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
         "runs": [subject.run.path for subject in subjects],
     }
-    skipped = sorted({run.path for run in runs} - {subject.run.path for subject in subjects})
     inputs = {
         "encoder": encoder.fingerprint,
         "skipped": skipped,
-        "runs": {
-            s.run.path: {
-                **run_inputs(s.run, s.written),
-                "dataset": s.dataset.fingerprint,
-                "index": s.index,
-                "held_out": s.held_out,
-            }
-            for s in subjects
-        },
+        "runs": {subject.run.path: subject.inputs() for subject in subjects},
     }
     return cached_result(
         context.store,
@@ -137,19 +124,3 @@ def generalization_rows(result: xr.Dataset, options: GeneralizationOptions) -> l
         }
         for place, path in enumerate(result["run"].values)
     ]
-
-
-def _subject(context: Context, run: Run, *, control: bool) -> Subject | None:
-    trained_on = context.model_spec(run).trained_on
-    if trained_on is None:
-        return None
-    held_out = context.held_out(run, trained_on) if control else None
-    if control and held_out is None:
-        raise SpecError(
-            f"The model {run.spec.model} has no held-out items.",
-            "A copy rate means little without that of real items which no model saw.",
-            f'Write held_out = "…" under [datasets.{trained_on.dataset}] or '
-            f"[models.{run.spec.model}], or set control = false under [analyses.generalization].",
-        )
-    dataset = context.dataset(trained_on.dataset)
-    return Subject(run, Written.of(run), dataset, trained_on.index, held_out)

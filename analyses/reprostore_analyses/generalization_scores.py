@@ -1,31 +1,18 @@
 """GL scores of runs, computed from the neighbors of their samples."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from reprostore.ingest import StoredDataset
-from reprostore.neighbors import SearchOptions, Written, item_neighbors, run_neighbors
-from reprostore.store import Run
+from reprostore.neighbors import SearchOptions, item_neighbors, run_neighbors
 from reprostore_analyses.context import Context
 from reprostore_analyses.generalization_options import GeneralizationOptions
 from reprostore_analyses.kernels import generalization_score, memorized_fraction, threshold_curve
 from reprostore_analyses.results import drifted_runs, thresholds
 from reprostore_analyses.statistics import calibrated_fraction, wilson_interval
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A run with the items that its model saw, and those it did not see."""
-
-    run: Run
-    written: Written
-    dataset: StoredDataset
-    index: str
-    held_out: str | None
+from reprostore_analyses.subjects import Subject
 
 
 def generalization_scores(

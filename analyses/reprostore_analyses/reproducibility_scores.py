@@ -12,8 +12,9 @@ from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import (
-    chance_level,
     corrected_score,
+    cosine_chance_levels,
+    mae_chance_level,
     mean_absolute_error,
     rowwise_cosine,
     threshold_curve,
@@ -53,7 +54,7 @@ def reproducibility_scores(
     relations : list of str
         How the models of each pair are related.
     """
-    seeds, slots = _common_seeds(runs, written)
+    seeds, slots = common_seeds(runs, written)
     grid, count = thresholds(), len(runs)
     checks = [
         check_pairing(
@@ -120,7 +121,7 @@ def reproducibility_scores(
     return result
 
 
-def _common_seeds(
+def common_seeds(
     runs: list[Run], written: list[Written]
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
     """Return the seeds in all runs, sorted, and their slots in each."""
@@ -164,24 +165,31 @@ def _vector_similarity(
 ) -> dict[str, NDArray[np.float64]]:
     encoder = context.encoder(options.encoder)
     levels = np.concatenate([grid, [options.threshold]])
-    found: dict[str, list[NDArray[np.float64]]] = {"values": [], "chance": []}
+    values = np.empty((len(pairs), len(slots[0])))
+    chance = np.empty((len(pairs), len(levels)))
     with Collection(len(slots[0]), len(runs)) as collection:
-        for pair in pairs:
-            a, b = (
-                collection.vectors(context.store, encoder, runs[i], slots[i], context.progress)
-                for i in pair
-            )
-            if a.shape != b.shape:
-                raise SpecError(
-                    f"The encoder {options.encoder!r} gives vectors of {a.shape[1]} numbers for "
-                    f"{runs[pair[0]].path} and of {b.shape[1]} for {runs[pair[1]].path}.",
-                    "Similarity compares vectors of one length.",
-                    "Choose an encoder whose vectors do not depend on the size of the samples, or "
-                    "leave one of the runs out (models = [...]).",
-                )
-            found["values"].append(rowwise_cosine(a, b))
-            found["chance"].append(chance_level(a, b, levels, shifts=SHIFTS).level)
-    values, chance = np.asarray(found["values"]), np.asarray(found["chance"])
+
+        def vectors(run: int) -> NDArray[np.float32]:
+            progress = context.progress
+            return collection.vectors(context.store, encoder, runs[run], slots[run], progress)
+
+        for second in dict.fromkeys(j for _, j in pairs):
+            rows = [row for row, (_, j) in enumerate(pairs) if j == second]
+            b = vectors(second)
+            others = [vectors(pairs[row][0]) for row in rows]
+            for row, a in zip(rows, others, strict=True):
+                if a.shape != b.shape:
+                    raise SpecError(
+                        f"The encoder {options.encoder!r} gives vectors of {a.shape[1]} numbers "
+                        f"for {runs[pairs[row][0]].path} and of {b.shape[1]} for "
+                        f"{runs[second].path}.",
+                        "Similarity compares vectors of one length.",
+                        "Choose an encoder whose vectors do not depend on the size of the samples, "
+                        "or leave one of the runs out (models = [...]).",
+                    )
+                values[row] = rowwise_cosine(a, b)
+            found = cosine_chance_levels(others, b, levels, shifts=SHIFTS)
+            chance[rows] = [each.level for each in found]
     return {
         "values": values,
         "rp": threshold_curve(values, options.threshold),
@@ -207,11 +215,7 @@ def _image_agreement(
                 continue
             a, b = (collection.images(runs[k], slots[k]) for k in (i, j))
             values[row] = mean_absolute_error(a, b)
-            level = chance_level(
-                a, b, options.mae_threshold, measure=mean_absolute_error, side="below",
-                shifts=SHIFTS,
-            ).level  # fmt: skip
-            chance[row] = float(level)
+            chance[row] = mae_chance_level(a, b, options.mae_threshold, shifts=SHIFTS).level
     score = np.where(
         np.isnan(values).any(axis=1), np.nan, (values < options.mae_threshold).mean(axis=1)
     )

@@ -171,7 +171,8 @@ def regime_columns(
     -------
     dict of ndarray, (architecture, size)
         `regime`, -1 where it cannot be said, and `regime_rp`, the RP that it is told from: the
-        mean over the other architectures, or that across trainer seeds where there are none.
+        mean over the other architectures, or that across trainer seeds where there are none. One
+        architecture at another training step is no other architecture.
     """
     chosen = np.full(gl.shape, np.nan)
     for row, name in enumerate(architectures):

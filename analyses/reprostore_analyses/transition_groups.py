@@ -23,15 +23,16 @@ KINDS = (
     "architectures",
     "trainer seeds",
     "one architecture",
+    "training steps",
     "oracle",
     "gaussian",
     "disjoint items",
     "overlapping items",
     "unknown items",
 )
-"""What two models of equal N have in common. The first five were made from the same items: two
-architectures, one recipe under two trainer seeds, one architecture of which no more is known, and
-a network beside a reference of its own items."""
+"""What two models of equal N have in common. The first six were made from the same items: two
+architectures, one recipe under two trainer seeds, one architecture of which no more is known or at
+two training steps, and a network beside a reference of its own items."""
 
 _OTHER_ITEMS = {
     "disjoint training items": "disjoint items",
@@ -233,8 +234,11 @@ def _kind(context: Context, first: Member, second: Member) -> str:
     related = relation(context, first.run, second.run)
     if related in _OTHER_ITEMS:
         return _OTHER_ITEMS[related]
-    if first.architecture != second.architecture:
+    if _architecture(first.spec) != _architecture(second.spec):
         return "architectures"
+    # Checkpoints of one training resemble each other whatever they were trained on.
+    if first.architecture != second.architecture:
+        return "training steps"
     if is_ceiling(related, first.run, second.run):
         return "trainer seeds"
     return "one architecture"

@@ -19,6 +19,9 @@ MEMORY_BYTES = 512 * 2**20
 
 BLOCK_SEEDS = 256
 
+BLOCK_BYTES = 4 * 2**20
+"""What is read at a time of samples so small that more than `BLOCK_SEEDS` fit into it."""
+
 
 class Collection:
     """One array (seed, …) per run, made on first use; use it as a context manager.
@@ -79,12 +82,15 @@ class Collection:
         target: NDArray[Any] | None = None
         # In the order of the slots, whatever that of the seeds: what is read lies side by side.
         ascending = np.argsort(slots)
-        for start in range(0, len(slots), BLOCK_SEEDS):
-            part = ascending[start : start + BLOCK_SEEDS]
+        start, length = 0, BLOCK_SEEDS
+        while start < len(slots):
+            part = ascending[start : start + length]
             block = read(slots[part])
             if target is None:
                 target = self._allocate(key, (len(slots), *block.shape[1:]), block.dtype)
+                length = max(length, BLOCK_BYTES // max(1, block[0].nbytes))
             target[part] = block
+            start += len(part)
         assert target is not None  # there is at least one seed
         self._arrays[key] = target
 

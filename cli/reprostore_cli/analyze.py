@@ -21,8 +21,9 @@ def analyze(
         typer.Argument(
             metavar="STUDY.toml ANALYSIS",
             show_default=False,
-            help="A study file; then reproducibility, generalization, agreement, "
-            "transition, theory. Without names all that the study lists.",
+            help="A study file; then reproducibility, generalization, distances, "
+            "memorization, duplicates, fidelity, agreement, theory, transition. Without names "
+            "all that the study lists.",
         ),
     ] = None,
     *,
@@ -68,8 +69,9 @@ def analyze(
 
     --encoder, --threshold and --option replace values of the study file.
     """
+    from reprostore_analyses.asked import asked_analyses
     from reprostore_analyses.computing import analyze_store
-    from reprostore_analyses.registry import asked_analyses, figure_folder
+    from reprostore_analyses.registry import figure_folder
     from reprostore_cli.output import console, print_json, progress
     from reprostore_cli.tables import analysis_tables
 

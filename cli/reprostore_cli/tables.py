@@ -11,6 +11,7 @@ from rich.text import Text
 from reprostore_analyses.computing import Computed
 from reprostore_analyses.footnotes import footnotes, marks
 from reprostore_analyses.results import percent
+from reprostore_cli import metric_tables
 from reprostore_cli.cells import chance, interval, share
 from reprostore_cli.output import table
 from reprostore_cli.theory_table import theory_cells
@@ -49,7 +50,7 @@ def analysis_tables(computed: Computed) -> Iterator[Group | Padding]:
         if any(marked):
             heads = [*heads, ""]
             cells = [[*line, mark] for line, mark in zip(cells, marked, strict=True)]
-        yield table((title + TITLES.get(kind, "")).rstrip(), heads, cells)
+        yield table((title + _TITLES.get(kind, "")).rstrip(), heads, cells)
         title = ""
     for note in footnotes(result, rows):
         yield Padding(Text(note), (0, 0, 0, 2))
@@ -58,7 +59,9 @@ def analysis_tables(computed: Computed) -> Iterator[Group | Padding]:
 def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
     """Say in whose space and beyond which thresholds, and for how many seeds."""
     attributes = result.attrs
-    parts = [f"encoder {attributes['encoder']}", f"θ {attributes['threshold']:g}"]
+    parts = [f"encoder {attributes['encoder']}"]
+    if "threshold" in attributes:
+        parts.append(f"θ {attributes['threshold']:g}")
     if "copy_threshold" in attributes:
         parts.append(f"copy θ {attributes['copy_threshold']:g}")
     if "oracle_threshold" in attributes:
@@ -69,7 +72,8 @@ def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
         parts.append(f"δ {attributes['tolerance']:g} of 255")
     if "q" in attributes:
         parts.append(f"calibrated q {attributes['q']:g}")
-    parts.append(f"{percent(attributes['confidence'])} intervals")
+    if "confidence" in attributes:
+        parts.append(f"{percent(attributes['confidence'])} intervals")
     for key, head in _COUNTS.items():
         counts = {row[key] for row in rows if key in row}
         if len(counts) == 1:
@@ -140,12 +144,23 @@ def _agreement(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+_TITLES = TITLES | {
+    "memorization:capacity": "EMM, the largest N that is memorized, by the d₁/d₂ rule",
+    "fidelity:variety": "Of one set",
+}
+
 _COLUMNS: dict[str, Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]]] = {
     "reproducibility": _reproducibility,
     "generalization": _generalization,
     "agreement": _agreement,
     **TABLES,
     "theory": lambda rows: theory_cells(rows, _short),
+    "distances": lambda rows: metric_tables.distances(rows, _short),
+    "memorization": lambda rows: metric_tables.memorization(rows, _short),
+    "memorization:capacity": metric_tables.capacity,
+    "duplicates": lambda rows: metric_tables.duplicates(rows, _short),
+    "fidelity": lambda rows: metric_tables.fidelity(rows, _short),
+    "fidelity:variety": lambda rows: metric_tables.variety(rows, _short),
 }
 
 

@@ -1,8 +1,6 @@
 """Encoders from TorchScript files, such as those that SSCD is released as."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from reprostore.encoders.preprocessing import Preprocessing
-from reprostore.errors import ModelError, SpecError
+from reprostore.encoders.torch_device import full_precision, torch_device
+from reprostore.errors import ModelError
 
 
 class TorchScriptEncoder:
@@ -65,7 +64,7 @@ class TorchScriptEncoder:
         self._path = path
         self._preprocessing = preprocessing
         self._check_channels()
-        self._network, self._device = _load(path), _device(device)
+        self._network, self._device = _load(path), torch_device(device)
         self._network.to(self._device).eval()
         # Two images, so that a network which drops the batch axis of one is found out.
         self.dimension = self._forward(np.zeros((2, *item_shape), dtype=np.uint8)).shape[1]
@@ -113,7 +112,7 @@ class TorchScriptEncoder:
     def _forward(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         prepared = preprocess(torch.tensor(batch), self._preprocessing, self._device)
         try:
-            with torch.inference_mode(), _full_precision():
+            with torch.inference_mode(), full_precision():
                 output = self._network(prepared)
         except (RuntimeError, torch.jit.Error) as error:
             reason = str(error).strip().splitlines()[-1]
@@ -185,53 +184,6 @@ def preprocess(
         )
         scaled = (scaled - mean) / std
     return scaled.contiguous()
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Switch off TF32 and bfloat16, which torch allows in convolutions: vectors would differ."""
-    matmul, cudnn, mkldnn = (
-        torch.backends.cuda.matmul,
-        torch.backends.cudnn,
-        torch.backends.mkldnn,
-    )
-    candidates: list[Any] = [
-        matmul,
-        *(getattr(cudnn, name, None) for name in ("conv", "rnn")),
-        *(getattr(mkldnn, name, None) for name in ("matmul", "conv", "rnn")),
-    ]
-    if hasattr(matmul, "fp32_precision"):
-        backends = [backend for backend in candidates if hasattr(backend, "fp32_precision")]
-        before = [backend.fp32_precision for backend in backends]
-        try:
-            for backend in backends:
-                backend.fp32_precision = "ieee"
-            yield
-        finally:
-            for backend, precision in zip(backends, before, strict=True):
-                backend.fp32_precision = precision
-    else:  # torch < 2.9
-        legacy = torch.get_float32_matmul_precision(), cudnn.allow_tf32
-        try:
-            torch.set_float32_matmul_precision("highest")
-            cudnn.allow_tf32 = False
-            yield
-        finally:
-            torch.set_float32_matmul_precision(legacy[0])
-            cudnn.allow_tf32 = legacy[1]
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpecError(
-            f"There is no device {name!r}: {str(error).strip().splitlines()[0].rstrip('.')}.",
-            'A device is "cpu", or "cuda" where torch finds a GPU.',
-            'Choose another device, such as "cpu".',
-        ) from error
-    return device
 
 
 def _load(path: Path) -> torch.jit.ScriptModule:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.canonical import to_jsonable
-from reprostore.errors import IdentityError, NotFoundError
+from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
 from reprostore.recipe import RecipeSpec
 from reprostore.specs import ModelSpec
 from reprostore.store.identity import first_difference
-from reprostore.training.record import RECORD, read_record, unreadable
+from reprostore.training.record import said_of, unreadable
 
 
 def training_identity(
@@ -40,21 +40,20 @@ def identity_there(
     trainer_seed: int,
     base: Path,
 ) -> dict[str, Any]:
-    """Return the identity that is asked for, to be compared with that of a folder."""
-    try:
-        return training_identity(recipe, trained_on, trainer_seed, base)
-    except NotFoundError:
-        if not (folder / RECORD).is_file():
-            raise
-        # A finished model may be handed on without the checkpoint that it started from.
-        alone = training_identity(
-            recipe.model_copy(update={"start_from": None}), trained_on, trainer_seed, base
-        )
-        stored = read_record(folder / RECORD).get("identity")
-        start = stored.get("start_from") if isinstance(stored, dict) else None
-        if start is None:
-            raise
-        return {**alone, "start_from": start}
+    """Return the identity that is asked for, to be compared with that of a folder.
+
+    A finished model may be handed on without the checkpoint that it started from: if that has the
+    name that the folder records, its digests are those that the folder records.
+    """
+    start, record = recipe.start_from, said_of(folder)
+    if start is not None and record.get("start_from") == start:
+        stored = record.get("identity")
+        digests = stored.get("start_from") if isinstance(stored, dict) else None
+        if digests is not None and not (base / Path(start).expanduser()).is_dir():
+            alone = recipe.model_copy(update={"start_from": None})
+            identity = training_identity(alone, trained_on, trainer_seed, base)
+            return {**identity, "start_from": digests}
+    return training_identity(recipe, trained_on, trainer_seed, base)
 
 
 def check_identity(stored: Any, identity: Mapping[str, Any], folder: Path) -> None:  # noqa: ANN401

@@ -56,6 +56,15 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def said_of(folder: Path) -> dict[str, Any]:
+    """Return the record in the folder of a model; empty where there is none that can be read."""
+    path = folder / RECORD
+    try:
+        return read_record(path) if path.is_file() else {}
+    except CorruptionError:
+        return {}
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file as a whole; each key of the object has a line of its own."""
     lines = [f"  {json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]

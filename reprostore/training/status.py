@@ -16,6 +16,7 @@ from reprostore.training.record import (
     file_sha256,
     kept_folder,
     read_record,
+    said_of,
     state_folder,
     unreadable,
 )
@@ -49,7 +50,8 @@ def training_status(
     Raises
     ------
     IdentityError
-        The folder holds another model, or the state is that of another training.
+        The folder holds another model, the state is that of another training, or files of the
+        model that it starts from were changed since that was trained.
     CorruptionError
         A record cannot be read.
     """
@@ -61,6 +63,9 @@ def training_status(
     if folder.exists():
         record = _compared(folder, identity, recipe.total_steps)
         return TrainingStatus(recipe.total_steps, record)
+    if recipe.start_from is not None:
+        start = base / Path(recipe.start_from).expanduser()
+        check_files(start, said_of(start))
     progress = state_folder(folder) / PROGRESS
     if not progress.exists():
         return TrainingStatus()
@@ -131,7 +136,7 @@ def _compared(folder: Path, identity: Mapping[str, Any], step: int) -> dict[str,
     for key, kind in _SHOWN.items():
         if not isinstance(record.get(key), kind) or isinstance(record.get(key), bool):
             raise unreadable(path, f"its `{key}` is {json.dumps(record.get(key))}")
-    _check_files(folder, record)
+    check_files(folder, record)
     return record
 
 
@@ -139,8 +144,14 @@ _SHOWN: dict[str, Any] = {"parameters": int, "final_loss": (int, float), "second
 """Keys of a record that tables show."""
 
 
-def _check_files(folder: Path, record: Mapping[str, Any]) -> None:
-    """Compare a model's files with those that its training wrote; older records have no digests."""
+def check_files(folder: Path, record: Mapping[str, Any]) -> None:
+    """Compare a model's files with those that its training wrote; older records have no digests.
+
+    Raises
+    ------
+    IdentityError
+        A file was changed or removed.
+    """
     files = record.get("files")
     if not isinstance(files, dict):
         return

@@ -25,6 +25,7 @@ from reprostore_analyses.kernels.pfd import (
     squared_distances,
 )
 from reprostore_analyses.kernels.regimes import REGIMES, regimes
+from reprostore_analyses.kernels.shifted import cosine_chance_levels, mae_chance_level
 from reprostore_analyses.kernels.sigmoid_fit import SigmoidFit, crossing_bracket, fit_sigmoid
 from reprostore_analyses.kernels.similarity import mean_absolute_error, rowwise_cosine
 from reprostore_analyses.kernels.student import student_quantile
@@ -46,6 +47,7 @@ __all__ = [
     "check_cosine_threshold",
     "check_mae_threshold",
     "corrected_score",
+    "cosine_chance_levels",
     "crossing_bracket",
     "cyclic_shifts",
     "departure_row",
@@ -54,6 +56,7 @@ __all__ = [
     "fit_sigmoid",
     "generalization_score",
     "log_distance_ratios",
+    "mae_chance_level",
     "mean_absolute_error",
     "memorized_fraction",
     "mismatched_squared_distance",

@@ -1,0 +1,265 @@
+"""Memorization, fidelity, distances and duplicates over a store, against plain NumPy."""
+
+import numpy as np
+import pytest
+from analyzing import add_dataset, add_run, pictures, subset
+from commands import Repro
+from scipy import stats
+
+from reprostore.errors import MissingDataError, PairingError, SpecError
+from reprostore.store import create_store
+from reprostore_analyses.context import Context
+from reprostore_analyses.distances import DistancesOptions, distances, distances_rows
+from reprostore_analyses.duplicates import DuplicatesOptions, duplicates, duplicates_rows
+from reprostore_analyses.fidelity import FidelityOptions, fidelity, fidelity_rows
+from reprostore_analyses.kernels.frechet import frechet_distance
+from reprostore_analyses.memorization import memorization, memorization_rows
+from reprostore_analyses.memorization_options import MemorizationOptions
+
+SHAPE = (1, 12, 12)
+ITEMS = pictures(90, seed=9, shape=SHAPE)
+ITEMS[7] = ITEMS[3]  # an exact duplicate, and a near one
+ITEMS[8] = ITEMS[3]
+ITEMS[8].flat[0] ^= 16
+SEEDS = [5, 3, 9, 4, 8, 2, 7, 11]  # slots are not in the order of the seeds
+
+
+def made(kind):
+    if kind == "copies":
+        samples = ITEMS[[3, 3, 1, 0, 2, 6, 9, 15]].copy()
+        samples[:, 0, 5, 5] ^= 1
+        return samples
+    if kind == "mixed":
+        return np.concatenate([made("copies")[:4], pictures(4, 30, SHAPE)])
+    return pictures(8, 31, SHAPE)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = create_store(tmp_path / "s.zarr")
+    add_dataset(store, tmp_path, ITEMS, held_out="50-89")
+    for model, index, kind in (
+        ("a", "0-19", "copies"), ("b", "0-39", "mixed"), ("c", "20-39", "fresh"),
+    ):  # fmt: skip
+        samples = dict(zip(SEEDS, made(kind), strict=True))
+        add_run(store, model, samples, trained_on=subset(index), family="net")
+    return store
+
+
+def flat(images):
+    return images.reshape(len(images), -1) / 255.0
+
+
+def table(queries, corpus):
+    return np.linalg.norm(flat(queries)[:, None] - flat(corpus)[None], axis=-1)
+
+
+def value(result, run, metric, comparison="generated|train", part="value"):
+    at = result.sel(run=f"{run}/s/none", metric=metric, comparison=comparison)
+    return float(at[part])
+
+
+class TestMemorization:
+    OPTIONS = MemorizationOptions(neighbors=10, clique_size=2, resamples=50)
+
+    def test_rules_by_brute_force(self, store):
+        result = memorization(Context(store), self.OPTIONS)
+        for run, index, kind in (("a", slice(20), "copies"), ("b", slice(40), "mixed")):
+            items = ITEMS[index]
+            for who, images in (("generated", made(kind)), ("held_out", ITEMS[50:])):
+                near = np.sort(table(images, items), axis=1)
+                at = f"{who}|train"
+                assert value(result, run, "ratio", at) == (near[:, 0] / near[:, 1] < 1 / 3).mean()
+                adaptive = near[:, 0] / (0.5 * near[:, :10].mean(axis=1)) < 1
+                assert value(result, run, "adaptive", at) == adaptive.mean()
+                extracted = near[:, 0] / 12 <= 0.15
+                assert value(result, run, "extracted", at) == extracted.mean()
+                nearest = table(images, items).argmin(axis=1)
+                own = np.sort(table(items, items), axis=1)[:, 1:]
+                item = near[:, 0] / (0.5 * own[nearest][:, :10].mean(axis=1)) < 1
+                assert value(result, run, "adaptive_item", at) == item.mean()
+                low, high = stats.binomtest(int(extracted.sum()), len(images)).proportion_ci(
+                    method="wilson"
+                )
+                assert value(result, run, "extracted", at, "low") == pytest.approx(low)
+                assert value(result, run, "extracted", at, "high") == pytest.approx(high)
+
+    def test_an_exact_duplicate_hides_a_copy_from_the_ratio_rule(self, store):
+        """Two of eight samples copy item 3, of which item 7 is a duplicate and item 8 nearly."""
+        result = memorization(Context(store), self.OPTIONS)
+        assert value(result, "a", "ratio") == 6 / 8
+        # Without duplicates the second nearest is item 8, one pixel away: still no ratio of 1/3.
+        assert value(result, "a", "ratio_distinct") == 1.0 - 0.25 * (1 / 16 >= 1 / 3)
+
+    def test_copies_of_one_item_form_a_clique(self, store):
+        result = memorization(Context(store), self.OPTIONS)
+        assert value(result, "a", "cliques") == 2 / 8
+        assert value(result, "a", "cliques_extracted") == 2 / 8
+        assert value(result, "c", "cliques") == 0
+
+    def test_per_seed_values_are_those_of_the_seed(self, store):
+        result = memorization(Context(store), self.OPTIONS)
+        at = result.sel(run="a/s/none")
+        for seed, sample in zip(SEEDS, made("copies"), strict=True):
+            near = table(sample[None], ITEMS[:20])[0]
+            here = at.sel(seed=seed)
+            assert int(here["train_index"]) == near.argmin()
+            assert float(here["pixel_distance"]) == pytest.approx(near.min() / 12, rel=1e-5)
+        items = at["similar_index"].values
+        assert float(at["unique_curve"].sel(threshold=0.995)) == len(np.unique(items))
+        assert float(at["match_curve"].sel(threshold=0.995)) == 1.0
+        assert value(result, "a", "matched_items") == len(np.unique(items))
+
+    def test_items_of_another_part_are_named_by_their_own_numbers(self, store):
+        result = memorization(Context(store), self.OPTIONS)
+        found = result["train_index"].sel(run="c/s/none").values
+        assert set(found) <= set(range(20, 40))
+
+    def test_capacity_over_the_models_of_one_group(self, store):
+        result = memorization(Context(store), MemorizationOptions(neighbors=10, epsilon=0.4))
+        rows = memorization_rows(result, self.OPTIONS)
+        (row,) = [row for row in rows if row["table"] == "capacity"]
+        assert (row["emm"], row["next_size"], row["models"]) == (20, 40, 3)
+
+    def test_rows_name_what_does_not_exceed_unseen_items(self, store):
+        rows = memorization_rows(memorization(Context(store), self.OPTIONS), self.OPTIONS)
+        marks = {
+            (row["run"][0], row["metric"]): row["no_more_than_real"]
+            for row in rows
+            if row["table"] == ""
+        }
+        assert not marks["a", "ratio"]
+        assert marks["c", "ratio"]
+        assert marks["c", "authpct"]
+
+    def test_without_a_control(self, tmp_path):
+        store = create_store(tmp_path / "t.zarr")
+        add_dataset(store, tmp_path, ITEMS)
+        add_run(store, "a", dict(enumerate(made("copies"))), trained_on=subset("0-19"))
+        with pytest.raises(SpecError, match=r"no held-out items.*\[analyses\.memorization\]"):
+            memorization(Context(store), self.OPTIONS)
+        options = self.OPTIONS.model_copy(update={"control": False})
+        result = memorization(Context(store), options)
+        assert np.isnan(value(result, "a", "ratio", "held_out|train"))
+        assert result.attrs["reasons"]["a/s/none"]["ct|generated|train"].startswith("C_T compares")
+
+    def test_unknown_metrics_are_refused(self, store):
+        with pytest.raises(SpecError, match="has no metric 'fid'"):
+            memorization(Context(store), MemorizationOptions(metrics=("ratio", "fid")))
+        with pytest.raises(SpecError, match=r"`metrics` .* is empty"):
+            memorization(Context(store), MemorizationOptions(metrics=()))
+        result = memorization(Context(store), MemorizationOptions(metrics=("authpct",)))
+        assert result["metric"].values.tolist() == ["authpct"]
+
+    def test_it_is_made_again_when_what_it_is_made_from_changes(self, store):
+        first = memorization(Context(store), self.OPTIONS)
+        again = memorization(Context(store), self.OPTIONS)
+        assert first.attrs["made_from_fingerprint"] == again.attrs["made_from_fingerprint"]
+        spec = store.run("a/s/none").spec.model_spec.model_copy(
+            update={"trained_on": subset("20-39")}
+        )
+        moved = memorization(Context(store, models={"a": spec}), self.OPTIONS)
+        assert value(moved, "a", "extracted") < value(first, "a", "extracted")
+
+
+class TestFidelity:
+    def test_distances_to_what_was_seen_and_what_was_not(self, store):
+        options = FidelityOptions(metrics=("fd", "precision", "vendi"), subsamples=4)
+        result = fidelity(Context(store), options)
+        vectors = [flat(x) - flat(x).mean(axis=1, keepdims=True)
+                   for x in (made("copies"), ITEMS[:20], ITEMS[50:])]  # fmt: skip
+        for comparison, real, generated in (
+            ("generated|train", 1, 0), ("generated|held_out", 2, 0), ("held_out|train", 1, 2),
+        ):  # fmt: skip
+            expected = frechet_distance(real=vectors[real], generated=vectors[generated])
+            assert value(result, "a", "fd", comparison) == pytest.approx(expected, rel=1e-4)
+        assert value(result, "a", "precision") == 1
+        assert np.isnan(value(result, "a", "vendi"))
+        assert value(result, "a", "vendi", "generated|generated") < 8
+        tables = {row["table"] for row in fidelity_rows(result, options)}
+        assert tables == {"", "variety"}
+
+
+class TestDistances:
+    def test_means_over_equal_seeds(self, store):
+        result = distances(Context(store), DistancesOptions(resamples=50))
+        at = result.sel(pair="a/s/none | b/s/none")
+        a, b = (made(kind).astype(float) for kind in ("copies", "mixed"))
+        mae = np.abs(a - b).mean(axis=(1, 2, 3))
+        assert float(at["value"].sel(metric="mae")) == pytest.approx(mae.mean())
+        order = np.argsort(SEEDS)
+        np.testing.assert_allclose(at["per_seed"].sel(metric="mae"), mae[order])
+        pfd = np.sqrt((((a - b) / 127.5) ** 2).sum(axis=(1, 2, 3)).mean())
+        assert float(at["value"].sel(metric="pfd_pixel")) == pytest.approx(pfd)
+        assert float(at["value"].sel(metric="ssim")) < 1
+        low, high = (float(at[name].sel(metric="pfd_pixel")) for name in ("low", "high"))
+        assert low < pfd < high
+        pairs = [np.abs(a[i] - b[j]).mean() for i in range(8) for j in range(8) if i != j]
+        assert float(at["chance"].sel(metric="mae")) == pytest.approx(np.mean(pairs))
+        assert np.isnan(at["value"].sel(metric="distance"))
+        reasons = result.attrs["reasons"]["a/s/none | b/s/none"]
+        assert reasons == {"distance": "the encoder compares vectors by cosine"}
+        rows = distances_rows(result, DistancesOptions())
+        assert {row["metric"] for row in rows} == {"mae", "ssim", "pfd_pixel", "similarity", "pfd"}
+        first = next(row for row in rows if row["metric"] == "ssim")
+        assert (first["run_a"], first["run_b"]) == ("a/s/none", "b/s/none")
+
+    def test_small_pictures_have_no_ssim(self, tmp_path):
+        store = create_store(tmp_path / "t.zarr")
+        for model in "ab":
+            add_run(store, model, dict(enumerate(pictures(4, seed=ord(model)))))
+        result = distances(Context(store), DistancesOptions(resamples=10))
+        reason = result.attrs["reasons"]["a/s/none | b/s/none"]["ssim"]
+        assert reason == "images are smaller than SSIM's window of 11 × 11"
+
+    def test_other_noise_is_refused(self, tmp_path):
+        store = create_store(tmp_path / "t.zarr")
+        add_run(store, "a", dict(enumerate(pictures(4))))
+        add_run(store, "b", dict(enumerate(pictures(4))), probe=lambda probe: probe + 1)
+        with pytest.raises(PairingError):
+            distances(Context(store), DistancesOptions())
+
+    def test_one_run_is_no_pair(self, tmp_path):
+        store = create_store(tmp_path / "t.zarr")
+        add_run(store, "a", dict(enumerate(pictures(4))))
+        with pytest.raises(MissingDataError, match="no two runs"):
+            distances(Context(store), DistancesOptions())
+
+
+class TestDuplicates:
+    def test_counts_of_copied_items_and_of_others(self, store):
+        options = DuplicatesOptions(threshold=0.9)
+        result = duplicates(Context(store), options)
+        rows = {row["run"][0]: row for row in duplicates_rows(result, options)}
+        # Items 3, 7 and 8 are alike; 3 and 7 are equal. Samples copy 3 (twice), 1, 0, 2, 6, 9, 15.
+        assert (rows["a"]["exact"], rows["a"]["near"], rows["a"]["copied"]) == (2, 3, 7)
+        counts = np.zeros(20)
+        counts[[3, 7, 8]] = 2
+        copied = np.isin(np.arange(20), [3, 1, 0, 2, 6, 9, 15])
+        assert rows["a"]["copied_mean"] == pytest.approx(counts[copied].mean())
+        assert rows["a"]["other_mean"] == pytest.approx(counts[~copied].mean())
+        expected = stats.mannwhitneyu(
+            counts[copied], counts[~copied], method="asymptotic", use_continuity=False
+        )
+        assert rows["a"]["p"] == pytest.approx(expected.pvalue, rel=1e-9)
+        assert result["copies"].sel(run="a/s/none", item=3) == 2
+        assert (result["count"].sel(run="a/s/none").values[20:] == -1).all()
+        assert rows["c"]["reason"] == "no item is copied"
+
+
+@pytest.mark.parametrize("name", ["memorization", "fidelity", "distances", "duplicates"])
+def test_the_command_shows_and_draws(store, tmp_path, name, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    repro = Repro(capsys)
+    arguments = ["analyze", name, "--store", store.path]
+    if name == "fidelity":
+        arguments += ["--option", "subsamples=3"]
+    shown = repro(*arguments)
+    assert (shown.code, shown.err) == (0, "")
+    files = [path.name for path in (tmp_path / "s.figures").iterdir() if path.suffix == ".png"]
+    assert files
+    for file in files:
+        assert file.startswith(name)
+        assert file in shown.out
+    rows = repro(*arguments, "--json", "--no-figures").rows
+    assert {row["analysis"] for row in rows} == {name}
