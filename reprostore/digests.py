@@ -108,18 +108,18 @@ def _identity(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
-def _cache_path() -> Path:
-    """Return the cache file of this user."""
+def cache_file(name: str) -> Path:
+    """Return a file in this user's cache folder."""
     for variable, parts in (("REPROSTORE_CACHE", ()), ("XDG_CACHE_HOME", ("reprostore",))):
         if folder := os.environ.get(variable):
-            return Path(folder, *parts, "digests.json")
-    return Path("~/.cache/reprostore/digests.json").expanduser()
+            return Path(folder, *parts, name)
+    return Path("~/.cache/reprostore", name).expanduser()
 
 
 def _read_cache() -> dict[str, list[int | str]]:
     """Return the entries of the cache that are well formed; none if it cannot be read."""
     try:
-        content = json.loads(_cache_path().read_bytes())
+        content = json.loads(cache_file("digests.json").read_bytes())
     except (OSError, RuntimeError, ValueError):
         return {}
     if not isinstance(content, dict):
@@ -141,7 +141,7 @@ def _is_entry(entry: object) -> bool:
 def _write_cache(cache: dict[str, list[int | str]], key: str, entry: list[int | str]) -> None:
     """Add an entry and replace the cache file in one step; give up silently if that fails."""
     with contextlib.suppress(OSError, RuntimeError):
-        path = _cache_path()
+        path = cache_file("digests.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         # Read again: another process may have added entries while this file was hashed.
         cache = {**cache, **_read_cache()}

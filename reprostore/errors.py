@@ -81,3 +81,7 @@ class ProcessError(ReprostoreError, RuntimeError):
 
 class TrainingError(ReprostoreError, ArithmeticError):
     """A training cannot go on: its loss is no longer a finite number."""
+
+
+class ExhaustedError(ReprostoreError, MemoryError):
+    """The memory of the machine, or of its GPU, does not suffice for what was asked."""

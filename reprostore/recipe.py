@@ -1,33 +1,17 @@
 """How a model is trained: everything that is needed to do it again, apart from data and seed."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from reprostore.errors import SpecError
+from reprostore.noise_schedules import PREDICTIONS, check_recipe_schedule
 from reprostore.seeds import shorten
-from reprostore.specs import JsonValues, Spec
+from reprostore.specs import CLOSED_FORMS, JsonValues, Spec
 
-VP_OBJECTIVES = ("epsilon", "v_prediction", "sample")
-"""The objectives under a variance-preserving, discrete noise schedule: diffusers' names."""
-
-_SCHEDULE_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-    "variance_type",
-    "clip_sample",
-    "clip_sample_range",
-    "thresholding",
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "timestep_spacing",
-    "steps_offset",
-)
+VP_OBJECTIVES = PREDICTIONS
+"""The objectives under a variance-preserving, discrete noise schedule."""
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -66,7 +50,7 @@ class RecipeSpec(Spec):
         Optimizer steps, or training images seen, of which there are `batch_size` a step: one of
         the two.
     batch_size : int
-        Images per optimizer step.
+        Images per optimizer step, at most 1,000,000.
     learning_rate : float
         Its maximum.
     schedule : str
@@ -78,7 +62,8 @@ class RecipeSpec(Spec):
     max_grad_norm : float, optional
         Norm to which gradients are clipped.
     ema_decay : float
-        Decay per step of the average of the weights that is the trained model; 0 is none.
+        Decay per step of the average of the weights that is the trained model, after t steps at
+        most (1 + t)/(10 + t), as diffusers' `EMAModel` begins; 0 is none.
     augmentation : tuple of str
         "flip" (left to right, half of the images) or nothing.
     checkpoints : tuple of int
@@ -108,7 +93,7 @@ class RecipeSpec(Spec):
     p_std: FiniteFloat = Field(default=1.2, gt=0)
     steps: Positive | None = None
     images: Positive | None = None
-    batch_size: Positive = 64
+    batch_size: int = Field(default=64, gt=0, le=1_000_000)
     learning_rate: FiniteFloat = Field(default=1e-3, gt=0, le=1e30)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: int = Field(default=0, ge=0)
@@ -117,15 +102,35 @@ class RecipeSpec(Spec):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     augmentation: tuple[Literal["flip"], ...] = ()
     checkpoints: tuple[Positive, ...] = ()
-    start_from: str | None = None
+    start_from: Annotated[str, Field(min_length=1)] | None = None
     trainable: Literal["all", "attention"] | tuple[str, ...] = "all"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @field_validator("noise_schedule")
+    @classmethod
+    def _noise_levels_follow(cls, values: dict[str, Any]) -> dict[str, Any]:
+        check_recipe_schedule(values)
+        return values
+
+    @field_validator("start_from")
+    @classmethod
+    def _starts_from_a_network(cls, source: str | None) -> str | None:
+        if source is not None and (source in CLOSED_FORMS or source.startswith("python:")):
+            raise SpecError(
+                f"{shorten(source)!r} is no network in a diffusers folder.",
+                "A training starts from such a folder: closed forms and functions have no weights "
+                "to go on from.",
+                "Name the folder of a trained network, or remove `start_from`.",
+            )
+        return source
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Self:
         if (self.steps is None) == (self.images is None):
             raise SpecError(
-                f"`steps` is {self.steps} and `images` is {self.images}.",
+                "Neither `steps` nor `images` is given."
+                if self.steps is None
+                else f"`steps` is {self.steps} and `images` is {self.images}.",
                 "The length of a training is given once, in optimizer steps or in images.",
                 "Give one of the two.",
             )
@@ -155,14 +160,6 @@ class RecipeSpec(Spec):
                 "Only epsilon, v_prediction and sample have a discrete noise schedule.",
                 "Remove `noise_schedule`.",
             )
-        for key in self.noise_schedule:
-            if key not in _SCHEDULE_KEYS:
-                raise SpecError(
-                    f"`noise_schedule` has the key `{shorten(key)}`.",
-                    f"Its keys are {', '.join(_SCHEDULE_KEYS)}; what the network predicts is the "
-                    "`objective`.",
-                    "Correct or remove the key.",
-                )
         if self.trainable != "all" and self.start_from is None:
             raise SpecError(
                 "`trainable` stands without `start_from`.",

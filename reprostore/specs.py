@@ -259,19 +259,45 @@ class EncoderSpec(Spec):
     Attributes
     ----------
     kind : str
-        "pixel" or "torchscript".
+        Which of the kinds.
     weights : str, optional
-        Path of the weights file, for kinds that have one.
+        Path of the weights file, for kinds that have one; for "torchvision" also the name of
+        weights that torchvision knows.
     preprocessing : str, optional
         Name of a preset, such as "sscd".
     batch_size : int
         Images per forward pass.
+    metric : str, optional
+        How vectors are compared, "cosine" when not given.
+    model : str, optional
+        Name of the network in its library.
+    net : str, optional
+        Network of LPIPS.
+    layer : str, optional
+        Node of a torchvision network whose output is the vector.
+    layout, output : str, optional
+        Order of the axes of an ONNX file's input, "nchw" or "nhwc", and name of its output, where
+        the file leaves them open.
+    factory : str, optional
+        "module:function" of a kind that is written in Python.
+    options : dict
+        Keyword arguments of the factory.
     """
 
-    kind: Literal["pixel", "torchscript"]
+    kind: Literal[
+        "pixel", "sscd", "lpips", "torchscript", "onnx", "timm", "torchvision", "dinov2", "python"
+    ]
     weights: str | None = None
-    preprocessing: Literal["sscd", "none"] | None = None
+    preprocessing: Literal["sscd", "sscd-288", "dcr", "imagenet", "dinov2", "none"] | None = None
     batch_size: int = Field(default=64, gt=0)
+    metric: Literal["cosine", "squared_l2"] | None = None
+    model: str | None = Field(default=None, min_length=1)
+    net: Literal["alex", "vgg", "squeeze"] | None = None
+    layer: str | None = Field(default=None, min_length=1)
+    layout: Literal["nchw", "nhwc"] | None = None
+    output: str | None = Field(default=None, min_length=1)
+    factory: str | None = Field(default=None, min_length=1)
+    options: JsonValues = Field(default_factory=dict)
 
 
 class RunSpec(Spec):

@@ -11,6 +11,7 @@ from reprostore.closed_items import is_closed_form, known_items
 from reprostore.errors import DependencyError, NotFoundError, SpecError, StorageError
 from reprostore.layout import RunLayout
 from reprostore.pending import RunRequest, check_as_written, missing_seeds
+from reprostore.samplers import canonical_scheduler
 from reprostore.seeds import parse_ranges
 from reprostore.specs import ConditionSpec, DatasetSpec, ModelSpec, RunSpec
 from reprostore.store import SampleStore, create_store, open_store
@@ -54,9 +55,15 @@ def requests_of(loaded: LoadedStudy) -> list[RunRequest]:
     Raises
     ------
     SpecError
-        The study has no models or no samplers, or a closed form has no items.
+        The study has no models or no samplers, a closed form has no items, or a solver is not
+        tested.
     """
     study = loaded.study
+    for name, sampler in study.samplers.items():
+        try:
+            canonical_scheduler(sampler.scheduler)
+        except SpecError as error:
+            raise _untested(loaded, name, error) from error
     for name, spec in study.models.items():
         if is_closed_form(spec) and spec.trained_on is None:
             raise _without_items(loaded, name)
@@ -90,6 +97,12 @@ def _without_items(loaded: LoadedStudy, name: str) -> SpecError:
         if loaded.path is None
         else 'Add, for example, trained_on = { dataset = "…", index = "0-63" }.',
     )
+
+
+def _untested(loaded: LoadedStudy, name: str, error: SpecError) -> SpecError:
+    where = loaded.where(("samplers", name, "scheduler"))
+    found, expected, action = error.parts
+    return SpecError(f"{where}: {found}" if where else found, expected, action)
 
 
 def _dataset_of(study: Study, spec: ModelSpec) -> DatasetSpec | None:

@@ -14,6 +14,7 @@ from reprostore.errors import NotFoundError, SpecError
 from reprostore.seeds import shorten
 from reprostore.specs import is_name
 from reprostore.study_expansion import expanded, expansion_problems, lines_of_sweeps
+from reprostore.study_folders import folder_problems
 from reprostore.study_problems import (
     Source,
     parse_toml,
@@ -22,6 +23,7 @@ from reprostore.study_problems import (
     value_problems,
 )
 from reprostore.study_spec import Study, known_keys, reference_problems
+from reprostore.study_values import unusable_values
 from reprostore.toml_lines import Location, key_lines
 
 __all__ = ["LoadedStudy", "Study", "derived_study", "load_study"]
@@ -47,8 +49,8 @@ class LoadedStudy:
     Raises
     ------
     SpecError
-        A model, a sweep or an analysis refers to a name that the study does not define, or a
-        model or a sweep cannot be trained by its recipe.
+        A name is referred to and not defined, a model or a sweep cannot be trained by its recipe,
+        a value cannot be used where it stands, or a path is none or belongs to another model.
     """
 
     study: Study
@@ -57,11 +59,14 @@ class LoadedStudy:
     lines: dict[Location, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that every name that is referred to is defined, and expand sweeps."""
-        if problems := reference_problems(self.study) or expansion_problems(self.study):
-            raise self._source.error(problems)
+        """Check what is said of names, values and folders together, and expand sweeps."""
+        for problems_of in (reference_problems, unusable_values, expansion_problems):
+            if problems := problems_of(self.study):
+                raise self._source.error(problems)
         object.__setattr__(self, "lines", lines_of_sweeps(self.study, self.lines) | self.lines)
         object.__setattr__(self, "study", expanded(self.study))
+        if problems := folder_problems(self.study, self.base):
+            raise self._source.error(problems)
 
     @property
     def _source(self) -> Source:

@@ -66,7 +66,7 @@ class SweepSpec(Spec):
     subsets: tuple[Ranges, ...] = ()
     held_out: Index | None = None
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
-    trainer_seeds: tuple[NotNegative, ...] = Field(default=(0,), min_length=1)
+    trainer_seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     source: str = Field(default="checkpoints", min_length=1)
     training_steps: tuple[Positive, ...] = ()
     oracle: bool = False

@@ -11,6 +11,8 @@ from reprostore.jobs import Job, Outcomes, run_jobs
 from reprostore.studies import require_torch
 from reprostore.study import LoadedStudy
 from reprostore.subsets import count
+from reprostore.training import train_model, training_status
+from reprostore.training.leftovers import clear_leftovers
 from reprostore.training_items import check_items, read_items, training_datasets
 from reprostore.training_progress import Progress, reporter
 from reprostore.trainings import Training, require_starts, trainings_of
@@ -18,7 +20,7 @@ from reprostore.trainings import Training, require_starts, trainings_of
 
 @dataclass(frozen=True)
 class _Task:
-    """A training, the items it is on, and the step from which it goes on."""
+    """A training, the items it is on, the step it has reached, and its record when finished."""
 
     training: Training
     trained_on: Mapping[str, Any]
@@ -83,8 +85,12 @@ def train_study(
     require_starts(loaded, trainings)
     check_items(loaded, trainings)
     work = _work(loaded, trainings)
+    for each in work:
+        if each.record is not None:
+            clear_leftovers(each.training.folder, each.record)
     pending = [each for each in work if each.record is None]
     records = {each.training.model: each.record for each in work if each.record is not None}
+    trained: dict[str, int] = {}
     if pending:
         if threads is None and jobs > 1:
             threads = max(1, _cores() // jobs)
@@ -95,8 +101,12 @@ def train_study(
         calls = [_job(loaded, each, pending, device, threads) for each in pending]
         outcomes = run_jobs(calls, jobs, report)
         _raise_errors(outcomes, [each.training for each in pending])
-        records |= outcomes.results
-    return [_row(each, records[each.training.model]) for each in work]
+        for model, (record, steps) in outcomes.results.items():
+            records[model], trained[model] = record, steps
+    return [
+        _row(each, records[each.training.model], trained.get(each.training.model, 0))
+        for each in work
+    ]
 
 
 def _work(loaded: LoadedStudy, trainings: Sequence[Training]) -> list[_Task]:
@@ -132,8 +142,6 @@ def _status(
     training: Training, trained_on: Mapping[str, Any], base: Path
 ) -> tuple[int, Mapping[str, Any] | None]:
     """Return the finished steps of a training, and its record if it is finished."""
-    from reprostore.training import training_status
-
     status = training_status(
         training.folder, training.recipe, trained_on, training.trainer_seed, base
     )
@@ -181,12 +189,17 @@ def _train(
     device: str,
     threads: int | None,
     progress: Callable[[int, int, float], None],
-) -> dict[str, Any]:
-    """Train one model, maybe in a process of its own."""
-    from reprostore.training import train_model
+) -> tuple[dict[str, Any], int]:
+    """Train one model, maybe in a process of its own; return its record and the steps made here."""
+    here = False
+
+    def tell(step: int, steps: int, loss: float) -> None:
+        nonlocal here
+        here = True
+        progress(step, steps, loss)
 
     items = read_items(store_path, trained_on["dataset"], trained_on["index"])
-    return train_model(
+    record = train_model(
         training.recipe,
         items,
         training.folder,
@@ -195,8 +208,11 @@ def _train(
         base=base,
         device=device,
         threads=threads,
-        progress=progress,
+        progress=tell,
     )
+    if not here:  # another process finished it, and nothing was told
+        return record, 0
+    return record, training.recipe.total_steps - record["sessions"][-1]["first_step"]
 
 
 def _raise_errors(outcomes: Outcomes, trainings: Sequence[Training]) -> None:
@@ -218,7 +234,7 @@ def _raise_errors(outcomes: Outcomes, trainings: Sequence[Training]) -> None:
     raise type(first)(" ".join([heading, *found]), first.parts[1], first.parts[2]) from first
 
 
-def _row(task: _Task, record: Mapping[str, Any]) -> dict[str, Any]:
+def _row(task: _Task, record: Mapping[str, Any], trained: int) -> dict[str, Any]:
     training = task.training
     steps = training.recipe.total_steps
     return {
@@ -229,5 +245,5 @@ def _row(task: _Task, record: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": record["parameters"],
         "loss": record["final_loss"],
         "seconds": record["seconds"],
-        "trained": 0 if task.record is not None else steps - task.begun,
+        "trained": trained,
     }

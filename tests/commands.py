@@ -127,9 +127,8 @@ def subpython(*arguments: object, **options) -> Outcome:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
-        **options,
+        **{"timeout": 300, **options},
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

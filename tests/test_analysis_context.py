@@ -1,10 +1,13 @@
 """What analyses work on: runs, encoders and datasets of a study and of a store, and the API."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from analyzing import add_dataset, add_run, cosine, open_tree, pictures, subset
 
 import reprostore_analyses as ra
+from reprostore.encoders.kinds import KINDS
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.specs import DatasetSpec
 from reprostore.store import create_store, open_store
@@ -36,7 +39,7 @@ def test_pixels_of_an_earlier_version_are_made_again(store, monkeypatch):
     for model in "ab":
         add_run(store, model, dict(enumerate(pictures(4))))
     first = ra.reproducibility(store)
-    monkeypatch.setattr("reprostore.encoders.VERSIONS", {"pixel": 2, "torchscript": 1})
+    monkeypatch.setitem(KINDS, "pixel", replace(KINDS["pixel"], version=2))
     again = ra.reproducibility(store)
     assert first.attrs["encoder_identity"]["version"] == 1
     assert again.attrs["encoder_identity"]["version"] == 2

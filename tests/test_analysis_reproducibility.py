@@ -237,7 +237,9 @@ def test_an_encoder_of_any_size_compares_shapes_where_allowed(store, tmp_path, m
             return images[:, 0, :2, :2].reshape(-1, 4).astype(np.float32)
 
     (tmp_path / "w.pt").write_bytes(b"w")
-    monkeypatch.setattr("reprostore.embed.handle.load_encoder", lambda *arguments: Corner())
+    monkeypatch.setattr(
+        "reprostore.embed.handle.load_encoder", lambda *arguments, **options: Corner()
+    )
     small, large = pictures(4), pictures(4, shape=(1, 6, 6))
     large[:, :, :2, :2] = small[:, :, :2, :2]
     add_run(store, "a", dict(enumerate(small)))
@@ -364,7 +366,9 @@ def test_whatever_it_is_made_from_makes_it_again(store, tmp_path, monkeypatch):
         def encode(self, images):
             return images.reshape(len(images), -1).astype(np.float32)
 
-    monkeypatch.setattr("reprostore.embed.handle.load_encoder", lambda *arguments: Fake())
+    monkeypatch.setattr(
+        "reprostore.embed.handle.load_encoder", lambda *arguments, **options: Fake()
+    )
     (tmp_path / "w.pt").write_bytes(b"w")
     encoder = EncoderSpec(kind="torchscript", weights="w.pt", preprocessing="none")
     counted = []

@@ -14,6 +14,7 @@ import pytest
 from commands import Repro, contents, edit, environment, subpython
 from diffusers import DDPMScheduler
 
+from reprostore import trainer
 from reprostore.ingest import StoredDataset
 from reprostore.models import weight_digests
 from reprostore.store import open_store
@@ -241,6 +242,38 @@ class TestSideBySide:
         assert "tuned: starts from one of these." in done.err
         assert (new / "checkpoints" / "own" / WEIGHTS).exists()
         assert not (new / "checkpoints" / MODELS[0]).exists()
+
+
+def test_steps_of_another_trainer_are_not_counted_as_new(new, monkeypatch):
+    """It trains one model, and half of another, after this one has looked what is there."""
+    loaded, look = load_study(new / "study.toml"), trainer._work
+
+    def stop(advance):
+        if advance.step >= 3:
+            raise KeyboardInterrupt
+
+    def meanwhile(*arguments):
+        work = look(*arguments)
+        monkeypatch.setattr(trainer, "_work", look)
+        assert trainer.train_study(loaded, [MODELS[0]])[0]["trained"] == 6
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train_study(loaded, [MODELS[1]], progress=stop)
+        return work
+
+    monkeypatch.setattr("reprostore.training.loop.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "_work", meanwhile)
+    rows = trainer.train_study(loaded, MODELS[:3])
+    assert [row["trained"] for row in rows] == [0, 3, 6]
+
+
+def test_what_a_killed_training_left_beside_its_model_is_cleared_away(folder, capsys):
+    checkpoints = folder / "checkpoints"
+    before = sorted(path.name for path in checkpoints.iterdir())
+    (checkpoints / f"{MODELS[0]}.training.lock").touch()
+    (checkpoints / f"{MODELS[1]}.training").mkdir()
+    (checkpoints / f"{MODELS[1]}.training" / "state-6.pt").write_bytes(b"old")
+    assert Repro(capsys)("train", folder / "study.toml").code == 0
+    assert sorted(path.name for path in checkpoints.iterdir()) == before
 
 
 class TestStopped:

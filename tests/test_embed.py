@@ -47,7 +47,7 @@ class Projection:
 def encoder(monkeypatch):
     encoder = Projection()
     monkeypatch.setattr(
-        "reprostore.embed.handle.load_encoder", lambda spec, base, shape, device: encoder
+        "reprostore.embed.handle.load_encoder", lambda *arguments, **options: encoder
     )
     return encoder
 

@@ -156,7 +156,6 @@ def test_preprocessing_is_not_assumed(tmp_path):
 
 def test_missing_torch_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "net.pt").write_bytes(b"weights")
-    monkeypatch.delitem(sys.modules, "reprostore.encoders.torchscript", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(DependencyError, match=r"torch is not installed.*reprostore\[generate\]"):
         load_encoder(torchscript(), tmp_path, (3, 8, 8))

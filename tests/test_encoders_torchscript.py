@@ -11,7 +11,7 @@ from reprostore.specs import EncoderSpec
 torch = pytest.importorskip("torch")
 
 from reprostore.encoders.preprocessing import PRESETS  # noqa: E402
-from reprostore.encoders.torchscript import preprocess  # noqa: E402
+from reprostore.encoders.transform import preprocess  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     # the tests write TorchScript files; the package itself only loads them

@@ -1,5 +1,7 @@
 """diffusers' solver of flow matching as a sampler, against its own loop and closed forms."""
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -143,10 +145,45 @@ def test_one_step_leads_to_the_mean(kind):
     torch.testing.assert_close(states[1].sample, MEAN.expand(3, 3), rtol=0, atol=1e-6)
 
 
-def test_the_stochastic_variant_keeps_the_moments_and_depends_on_the_seed_alone():
-    mean, variance = torch.full((4000,), 0.5), torch.full((4000,), 0.25)
-    model = gaussian_denoiser(mean, variance)
-    sampler = build(model, 200, options={"stochastic_sampling": True}, record=[100, 190, 200])
+def stochastic_gaussian(size=4000):
+    """N(1/2, 1/4) with a config that asks for the stochastic variant."""
+    model = gaussian_denoiser(torch.full((size,), 0.5), torch.full((size,), 0.25))
+    config = {"_class_name": NAME, "stochastic_sampling": True}
+    return dataclasses.replace(model, scheduler_config=config)
+
+
+def test_the_stochastic_variant_is_for_models_that_ask_for_it():
+    plain = gaussian_denoiser(torch.zeros(4), torch.ones(4))
+    with pytest.raises(SpecError, match=r"stochastic_sampling = true.*half of the variance"):
+        build(plain, options={"stochastic_sampling": True})
+    assert not build(plain, options={"stochastic_sampling": False}).stochastic
+    model = stochastic_gaussian(4)
+    assert build(model).stochastic
+    assert build(model, options={"stochastic_sampling": True}).stochastic
+    assert not build(model, options={"stochastic_sampling": False}).stochastic
+
+
+def test_the_stochastic_variant_loses_half_of_the_variance():
+    deviations = []
+    for steps in (50, 400):
+        sampler = build(stochastic_gaussian(), steps)
+        generators = sample_generators([1, 2])
+        *_, last = sampler.sample(initial_noise(generators, (4000,)), generators)
+        deviations.append(float(last.sample.std()))
+    # From time t to s: x̂_0 has the gain c (1 − t)/((1 − t)² c + t²), and the next state the
+    # variance (1 − s)² gain² V + s²; that of the last x̂_0 tends to c/2, not to c.
+    times = [*torch.linspace(1, 1 / 1000, 400).tolist(), 0.0]
+    variance = 1.0
+    for t, s in itertools.pairwise(times):
+        gain = 0.25 * (1 - t) / ((1 - t) ** 2 * 0.25 + t**2)
+        variance = (1 - s) ** 2 * gain**2 * variance + s**2
+    assert deviations[1] == pytest.approx(math.sqrt(variance), rel=0.02)
+    assert deviations == pytest.approx([0.5 / math.sqrt(2)] * 2, rel=0.05)
+
+
+def test_the_stochastic_variant_keeps_the_mean_and_depends_on_the_seed_alone():
+    model = stochastic_gaussian()
+    sampler = build(model, 200, record=[100, 190, 200])
     assert sampler.stochastic
 
     def states(seeds):

@@ -18,7 +18,7 @@ OPTIONS = {
     "memorization": MemorizationOptions(
         resamples=50, clique_samples=60, clique_size=3, clique_threshold=0.3, neighbors=20
     ),
-    "fidelity": FidelityOptions(subsamples=4, kid_subsets=5),
+    "fidelity": FidelityOptions(subsamples=8, kid_subsets=5),
 }
 RUN = pytest.mark.parametrize("name", list(RUN_METRICS))
 PAIR = pytest.mark.parametrize("name", list(PAIR_METRICS))
@@ -70,8 +70,13 @@ class TestRunMetrics:
         for comparison in metric.comparisons:
             found = score(metric, given, comparison)
             assert metric.bounds[0] <= found.value <= metric.bounds[1]
-            if metric.interval == "none":
+            if name == "ct" and comparison[0] == "held_out":
+                assert found.value == 0  # with the range that C_T has without copying
+                assert 0 < found.high == -found.low
+            elif metric.interval == "none":
                 assert np.isnan([found.low, found.high]).all()
+            elif name == "coverage" and found.value == 1:  # as in every subsample
+                assert "no interval" in found.reason
             else:
                 assert metric.bounds[0] <= found.low <= found.value
                 if not found.reason:  # few items have no upper bound of a high quantile
@@ -121,6 +126,8 @@ class TestRunMetrics:
             assert found.value >= fresh.value
         elif metric.higher == "less copying" or metric.higher == "farther":
             assert found.value < fresh.value
+        elif name == "density":  # k balls hold a copy, as many as hold new items on average
+            assert found.value == pytest.approx(1)
         elif metric.higher == "closer":
             assert found.value >= fresh.value
 
@@ -131,7 +138,7 @@ class TestRunMetrics:
         expected = {
             "ratio": 1, "ratio_distinct": 1, "adaptive": 1, "adaptive_item": 1, "extracted": 1,
             "replicated": 1, "similarity_mean": 1, "similarity_std": 0, "matched_items": 50,
-            "authpct": 0, "fd": 0, "precision": 1, "recall": 1, "coverage": 1,
+            "authpct": 0, "fd": 0, "precision": 1, "recall": 1, "density": 1, "coverage": 1,
         }  # fmt: skip
         if name in expected:
             assert found.value == pytest.approx(expected[name], abs=1e-5)

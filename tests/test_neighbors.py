@@ -1,6 +1,7 @@
 """Neighbors kept in the store: those of brute force, while all they are made from stands."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from analyzing import add_dataset, add_run, cosine, damage, levels, open_tree, p
 
 import reprostore.neighbors as module
 from reprostore.embed import EncoderHandle
+from reprostore.encoders.kinds import KINDS
 from reprostore.errors import DatasetError, SpecError
 from reprostore.neighbors import SearchOptions, Written, item_neighbors, run_neighbors
 from reprostore.specs import EncoderSpec
@@ -123,7 +125,7 @@ def test_whatever_changes_is_searched_again(store, tmp_path, monkeypatch):
     search(n=4)
     run.array("digest")[0:1] = np.asarray([99], dtype=np.uint64)
     search(n=5)
-    monkeypatch.setattr("reprostore.encoders.VERSIONS", {"pixel": 2, "torchscript": 1})
+    monkeypatch.setitem(KINDS, "pixel", replace(KINDS["pixel"], version=2))
     search(encoder=EncoderHandle("pixel", EncoderSpec(kind="pixel")), n=6)
 
 

@@ -263,7 +263,7 @@ def test_recorded_steps_end_with_the_sample(record, expected):
         (lambda: DatasetSpec(source="x", value_range=(0, math.nan)), "finite"),
         (lambda: DatasetSpec(source="x", held_out="9-1"), "runs backwards"),
         (lambda: ModelSpec(source="x", held_out="0"), "stands without `trained_on`"),
-        (lambda: EncoderSpec(kind="pixels"), "'pixel' or 'torchscript'"),
+        (lambda: EncoderSpec(kind="pixels"), "'dinov2' or 'python'"),
         (lambda: EncoderSpec(kind="pixel", size=3), "Extra inputs are not permitted"),
         (lambda: RunSpec(**{**base.model_dump(), "sample_shape": (8, 8)}), "as many names"),
         (lambda: RunSpec(**{**base.model_dump(), "steps": (3, 1)}), "increasing order"),

@@ -183,7 +183,7 @@ def test_run_specs_that_were_written_without_a_recipe_stay_readable():
         ),
         (
             [("steps = 300\n", "")],
-            ["line 6: [recipes.small]: `steps` is None and `images` is None."],
+            ["line 6: [recipes.small]: Neither `steps` nor `images` is given."],
         ),
         (
             [("\ntrained_on = { dataset = \"digits\", index = \"0-7\" }", "")],
@@ -258,10 +258,10 @@ def test_mistakes(message, edits, parts):
 def test_keys_of_a_noise_schedule_are_those_of_the_scheduler():
     from diffusers import DDPMScheduler
 
-    from reprostore import recipe
+    from reprostore.noise_schedules import SCHEDULE_KEYS
 
     known = set(inspect.signature(DDPMScheduler).parameters) - {"prediction_type"}
-    assert set(recipe._SCHEDULE_KEYS) == known
+    assert set(SCHEDULE_KEYS) == known
 
 
 class TestTrainings:

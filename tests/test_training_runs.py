@@ -405,11 +405,19 @@ def test_seeds_that_torch_takes_for_others_are_refused(tmp_path, seed):
 
 @pytest.mark.parametrize(
     "values",
-    [{"beta_end": 1.5}, {"beta_schedule": "cubic"}, {"beta_end": "a"}, {"num_train_timesteps": 0}],
+    [
+        {"beta_end": 1.5},
+        {"beta_schedule": "cubic"},
+        {"beta_end": "a"},
+        {"num_train_timesteps": 0},
+        {"num_train_timesteps": 10, "trained_betas": [0.1] * 9},
+        {"num_train_timesteps": 10, "trained_betas": [0.1] * 11},
+    ],
 )
 def test_noise_schedules_that_are_none_are_refused(tmp_path, values):
     with pytest.raises(SpecError, match=r"`noise_schedule` is .* at most 1"):
-        train(tmp_path / "m", recipe(noise_schedule=values))
+        # As of a caller that has not validated its recipe.
+        train(tmp_path / "m", recipe().model_copy(update={"noise_schedule": values}))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -272,7 +272,7 @@ def test_checkpoints_and_datasets_are_architectures_of_their_own(store, tmp_path
             training_step=100)  # fmt: skip
     result = module.transition(Context(store), options(models=("n0-8", "w0-8", "more-8")))
     assert result["architecture"].values.tolist() == [
-        "unet 16 (items)", "unet 16 @100 (more)", "unet 32 (items)",
+        "unet 16 (items)", "unet 16 (more)", "unet 32 (items)",
     ]  # fmt: skip
     kinds = {line["kind"] for line in result.attrs["lines"]}
     assert kinds == {"architectures", "unknown items"}

@@ -43,7 +43,7 @@ def deviance(parameters):
 
 
 def independent_fit():
-    """Return (a, s) at x - 8, their covariance and the dispersion, by a general minimizer."""
+    """Return (a, s) at x - 8, their covariance, the dispersion and its degrees of freedom."""
     found = optimize.minimize(
         deviance, [0.0, 0.5], method="Nelder-Mead", options={"xatol": 1e-11, "fatol": 1e-11}
     )
@@ -56,13 +56,15 @@ def independent_fit():
                 deviance(found.x + e + f) - deviance(found.x + e - f)
                 - deviance(found.x - e + f) + deviance(found.x - e - f)
             ) / (4 * step**2)  # fmt: skip
-    pearson = ((HITS - TRIALS * p) ** 2 / (TRIALS * p * (1 - p))).sum()
-    return found.x, np.linalg.inv(hessian), pearson / (len(SIZES) - 2)
+    inside = (p > 0.02) & (p < 0.98)
+    pearson = ((HITS - TRIALS * p) ** 2 / (TRIALS * p * (1 - p)))[inside].sum()
+    degrees = inside.sum() - 2
+    return found.x, np.linalg.inv(hessian), pearson / degrees, degrees
 
 
 def test_fit_agrees_with_a_general_minimizer():
     fit = fit_sigmoid(SIZES, HITS, TRIALS)
-    (a, s), _, dispersion = independent_fit()
+    (a, s), _, dispersion, _ = independent_fit()
     assert fit.midpoint == pytest.approx(8 - a / s, abs=1e-6)
     assert fit.slope == pytest.approx(s, rel=1e-6)
     assert fit.dispersion == pytest.approx(dispersion, rel=1e-5)
@@ -73,8 +75,8 @@ def test_fit_agrees_with_a_general_minimizer():
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
 def test_interval_is_where_the_line_is_not_distinguished_from_zero(confidence):
     fit = fit_sigmoid(SIZES, HITS, TRIALS, confidence)
-    (a, s), covariance, dispersion = independent_fit()
-    critical = stats.t.ppf((1 + confidence) / 2, len(SIZES) - 2)
+    (a, s), covariance, dispersion, degrees = independent_fit()
+    critical = stats.t.ppf((1 + confidence) / 2, degrees)
 
     def beyond(x):
         row = np.array([1, x - 8])
@@ -111,6 +113,27 @@ def test_intervals_hold_as_often_as_they_say():
         fit = fit_sigmoid(x, rng.binomial(trials, p), trials)
         inside += fit.low <= 3.3 <= fit.high
     assert 0.91 <= inside / 400 <= 0.985
+
+
+def test_sizes_beyond_the_slope_add_no_certainty():
+    """A steep curve over many sizes, with models that differ: a few points tell the midpoint."""
+    rng = np.random.default_rng(1)
+    x = np.repeat(np.arange(4.0, 11.0), 2)
+    inside = total = 0
+    for _ in range(300):
+        middle = rng.uniform(7, 8)
+        p = 1 / (1 + np.exp(-3 * (x - middle) - rng.normal(0, 0.4, len(x))))
+        fit = fit_sigmoid(x, rng.binomial(1000, p), np.full(len(x), 1000))
+        if not math.isnan(fit.low):
+            total += 1
+            inside += fit.low <= middle <= fit.high
+    assert total > 150
+    assert inside / total >= 0.88
+    hits = np.array([35, 60, 260, 470, 800, 900, 965])
+    few = fit_sigmoid(np.arange(7.0), hits, np.full(7, 1000))
+    more = fit_sigmoid(np.arange(-3.0, 7.0), np.concatenate([[0, 2, 8], hits]), np.full(10, 1000))
+    assert more.low == pytest.approx(few.low, abs=0.1)
+    assert more.high == pytest.approx(few.high, abs=0.1)
 
 
 @pytest.mark.parametrize(

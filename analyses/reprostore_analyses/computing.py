@@ -46,6 +46,7 @@ def analyze_store(
     *,
     optional: bool = False,
     device: str = "cpu",
+    download: bool = False,
     progress: Progress | None = None,
 ) -> Analyzed:
     """Compute analyses over a store, or read their results in it.
@@ -62,6 +63,8 @@ def analyze_store(
         Nobody named these analyses: those that lack what they need are left out.
     device : str
         Where encoders compute.
+    download : bool
+        Whether weights of encoders may be downloaded.
     progress : callable, optional
         Progress of encoding.
 
@@ -82,7 +85,9 @@ def analyze_store(
         reads = any(analysis.measures_copies for analysis, _ in asked)
         check_stored_runs(store, loaded, read_sources=reads)
     study = {} if loaded is None else context_of(loaded)
-    analyzed = Analyzed(Context(store, **study, device=device, progress=progress))
+    analyzed = Analyzed(
+        Context(store, **study, device=device, download=download, progress=progress)
+    )
     where = (lambda location: "") if loaded is None else loaded.where
     try:
         if not optional:

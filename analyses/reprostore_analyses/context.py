@@ -36,6 +36,8 @@ class Context:
         Search engine.
     progress : callable, optional
         Progress of encoding.
+    download : bool
+        Whether weights of encoders may be downloaded.
     """
 
     store: SampleStore
@@ -47,6 +49,7 @@ class Context:
     device: str = "cpu"
     engine: str = "auto"
     progress: Progress | None = None
+    download: bool = False
     _datasets: dict[str, StoredDataset] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -70,7 +73,7 @@ class Context:
                 f"Defined are {', '.join(sorted({*self.encoders, 'pixel'}))}.",
                 "Define it in the study under [encoders], or choose one of these.",
             )
-        return EncoderHandle(name, spec, self.base, self.device)
+        return EncoderHandle(name, spec, self.base, self.device, download=self.download)
 
     def dataset(self, name: str) -> StoredDataset:
         """Return a dataset, reading it into the store if the study defines it."""

@@ -1,10 +1,13 @@
 """Distances of all pairs of runs, computed from what is stored of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from reprostore.embed import EncoderHandle
+from reprostore.embed.pairwise import pairwise_measure
 from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
@@ -49,12 +52,12 @@ def distance_scores(
         )
         for i, j in pairs
     ]  # fmt: skip
-    metrics = list(PAIR_METRICS.values())
+    encoder = context.encoder(options.encoder)
+    metrics = [_in_pairs(each, encoder, runs, len(seeds)) for each in PAIR_METRICS.values()]
     shape = (len(pairs), len(metrics))
     columns = {name: np.full(shape, np.nan) for name in ("value", "low", "high", "chance")}
     per_seed = np.full((*shape, len(seeds)), np.nan)
     reasons: dict[str, dict[str, str]] = {}
-    encoder = context.encoder(options.encoder)
     # Spread evenly over the seeds, whatever their number.
     some = np.unique(np.linspace(0, len(seeds) - 1, options.chance_seeds).astype(np.int64))
     for space in ("images", "vectors"):
@@ -122,6 +125,17 @@ def distance_scores(
                    for pair, check in zip(paths, checks, strict=True) if not check.checked},
     )  # fmt: skip
     return result
+
+
+def _in_pairs(
+    metric: PairMetric, encoder: EncoderHandle, runs: list[Run], count: int
+) -> PairMetric:
+    """Return a metric of images, where an encoder's vectors of these are too large to be kept."""
+    shape = runs[0].spec.sample_shape
+    if metric.encoder_metric != "squared_l2" or any(r.spec.sample_shape != shape for r in runs):
+        return metric
+    measure = pairwise_measure(encoder, shape, count)
+    return metric if measure is None else replace(metric, space="images", measure=measure)
 
 
 def why_not(metric: PairMetric, encoder_metric: str, a: Run, b: Run) -> str:

@@ -13,7 +13,7 @@ from reprostore_analyses.metrics.fidelity import FIDELITY_METRICS
 from reprostore_analyses.results import cached_result
 from reprostore_analyses.subjects import subjects_of
 
-VERSION = 1
+VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 

@@ -18,7 +18,7 @@ from reprostore_analyses.metrics.memorization import MEMORIZATION_METRICS
 from reprostore_analyses.results import cached_result, thresholds
 from reprostore_analyses.subjects import Subject, subjects_of
 
-VERSION = 1
+VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ def check_pairing(
     slots_b: NDArray[np.int64],
     *,
     allow_unchecked: bool = False,
+    probes: dict[str, NDArray[Any]] | None = None,
 ) -> Pairing:
     """Compare the noise of two runs at the same seeds.
 
@@ -49,6 +51,8 @@ def check_pairing(
         (seed,) the slots of the same seeds in each.
     allow_unchecked : bool
         Accept runs whose noise cannot be compared; different noise is never accepted.
+    probes : dict, optional
+        Probes of runs by their path; those that are missing are read and added.
 
     Returns
     -------
@@ -78,9 +82,11 @@ def check_pairing(
             "Leave one of the runs out (models = [...]), or set allow_unchecked = true if you know "
             "that equal seeds mean equal noise: the result is then marked.",
         )
-    probe_a, probe_b = (
-        run.recorded("noise_probe")[slots] for run, slots in ((a, slots_a), (b, slots_b))
-    )
+    probes = {} if probes is None else probes
+    for run in (a, b):
+        if run.path not in probes:
+            probes[run.path] = run.recorded("noise_probe")
+    probe_a, probe_b = probes[a.path][slots_a], probes[b.path][slots_b]
     difference = np.abs(probe_a - probe_b)
     # Beyond the sample's size a probe is padded with NaN; within it, NaN is no noise.
     padding = np.arange(probe_a.shape[1]) >= math.prod(a.spec.sample_shape)

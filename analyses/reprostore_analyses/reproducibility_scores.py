@@ -56,12 +56,8 @@ def reproducibility_scores(
     """
     seeds, slots = common_seeds(runs, written)
     grid, count = thresholds(), len(runs)
-    checks = [
-        check_pairing(
-            runs[i], runs[j], slots[i], slots[j], allow_unchecked=options.allow_unchecked
-        )
-        for i, j in pairs
-    ]  # fmt: skip
+    check = functools.partial(check_pairing, allow_unchecked=options.allow_unchecked, probes={})
+    checks = [check(runs[i], runs[j], slots[i], slots[j]) for i, j in pairs]
     similarity = _vector_similarity(context, options, runs, slots, pairs, grid)
     images = _image_agreement(options, runs, slots, pairs)
     rng = np.random.default_rng(options.rng_seed)

@@ -1,8 +1,7 @@
 """Which closed-form run stands beside a network's: same training items, same solver, same noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,12 @@ from reprostore.specs import Subset
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 from reprostore_analyses.relations import relation
+from reprostore_analyses.solvers import solver_mismatch
 
 REFERENCES = ("oracle", "gaussian")
 """The `source` of closed-form models, in the order of results."""
 
 _SAME_ITEMS = ("same training items", "same recipe, other trainer seed")
-
-_OF_THE_NETWORK = {"prediction_type"}
-"""Solver values that say what a network predicts, and change no trajectory."""
-
-_CLIPPING = {"clip_sample", "clip_sample_range"}
-"""Without effect on the oracle, whose x̂_0 is a mean of training items."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +180,7 @@ def _comparison(
         items = f"{trained_on.dataset}, index {shorten(trained_on.index)}"
         reason = f"There are no samples of a model with source = {kind!r} trained on {items}."
         for other in own:
-            reason = _mismatch(run, other, kind)
+            reason = solver_mismatch(run, other, kind)
             if reason:
                 continue
             written = Written.of(other)
@@ -197,52 +191,6 @@ def _comparison(
         if kind not in comparison.references:
             comparison.reasons[kind] = reason
     return comparison
-
-
-def _mismatch(run: Run, other: Run, kind: str) -> str:
-    """Say why two runs are not those of one solver; empty when they are."""
-    a, b = run.spec, other.spec
-    if (a.sampler, a.condition) != (b.sampler, b.condition):
-        return (
-            f"The {kind} {b.model} has no samples under {a.sampler}/{a.condition}, but under "
-            f"{b.sampler}/{b.condition}."
-        )
-    pairs: list[tuple[str, object, object]] = [
-        (key, getattr(a.sampler_spec, key), getattr(b.sampler_spec, key))
-        for key in type(a.sampler_spec).model_fields
-    ]
-    pairs += [("steps", a.steps, b.steps), ("noise_scale", a.noise_scale, b.noise_scale)]
-    ignored = _OF_THE_NETWORK | (_CLIPPING if kind == "oracle" else set())
-    pairs += [
-        (key, first, second)
-        for key, first, second in _solver_values(a.scheduler, b.scheduler)
-        if key not in ignored
-    ]
-    for key, first, second in pairs:
-        if first != second:
-            return (
-                f"{run.path} and {other.path} were not sampled alike: {key} is "
-                f"{shorten(repr(first))} and {shorten(repr(second))}."
-            )
-    table, own = run.step_table(), other.step_table()
-    for name in ("alpha", "sigma"):
-        first, second = getattr(table, name), getattr(own, name)
-        if not np.allclose(first, second, rtol=1e-6, atol=0):
-            row = int(np.flatnonzero(~np.isclose(first, second, rtol=1e-6, atol=0))[0])
-            return (
-                f"{run.path} and {other.path} do not pass the same noise levels: {name} is "
-                f"{first[row]:.6g} and {second[row]:.6g} at step {a.steps[row]}."
-            )
-    return ""
-
-
-def _solver_values(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> list[tuple[str, object, object]]:
-    """Return the solver's class and resolved values of two runs, as recorded."""
-    configs = [dict(each.get("config") or {}) for each in (first, second)]
-    values = [("class", first.get("class"), second.get("class"))]
-    return values + [(key, *(each.get(key) for each in configs)) for key in sorted({*configs[0]})]
 
 
 def _how_to_add(context: Context, run: Run) -> str:

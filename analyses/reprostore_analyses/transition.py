@@ -23,20 +23,13 @@ from reprostore_analyses.transition_curves import (
     regime_columns,
 )
 from reprostore_analyses.transition_dimension import NEIGHBORS
-from reprostore_analyses.transition_groups import (
-    KINDS,
-    REFERENCES,
-    Member,
-    Pair,
-    choose,
-    pairs_of,
-    same_size,
-)
+from reprostore_analyses.transition_groups import REFERENCES, Member, choose
+from reprostore_analyses.transition_kinds import KINDS, Pair, pairs_of, same_size
 from reprostore_analyses.transition_lines import line_columns
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.transition_pairs import score_pairs
 
-VERSION = 2
+VERSION = 3
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -96,9 +89,11 @@ def transition(context: Context, options: TransitionOptions) -> xr.Dataset:
             "Choose an encoder with the metric cosine.",
         )
     members = choose(context, options)
-    by_size = {
-        size: pairs_of(context, members, places) for size, places in same_size(members).items()
-    }
+    by_size: dict[int, list[Pair]] = {}
+    left_out: dict[str, str] = {}
+    for size, places in same_size(members).items():
+        by_size[size], apart = pairs_of(context, members, places)
+        left_out |= apart
     datasets = sorted({member.dataset for member in members})
     question = {
         "analysis": "transition",
@@ -119,7 +114,7 @@ def transition(context: Context, options: TransitionOptions) -> xr.Dataset:
         "transition",
         question,
         inputs,
-        lambda: _compute(context, options, members, by_size),
+        lambda: _compute(context, options, members, by_size).assign_attrs(left_out=left_out),
     )
 
 

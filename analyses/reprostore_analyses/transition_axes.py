@@ -32,7 +32,6 @@ def dimensions_of(
             largest[name].items,
             engine=context.engine,
             rng=np.random.default_rng(options.rng_seed),
-            resamples=options.resamples,
             confidence=options.confidence,
         )
     return found

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from reprostore_analyses.statistics import simultaneous_intervals
-from reprostore_analyses.transition_groups import KINDS, REFERENCES, Member
+from reprostore_analyses.transition_groups import REFERENCES, Member
+from reprostore_analyses.transition_kinds import KINDS
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.transition_pairs import Scored
 

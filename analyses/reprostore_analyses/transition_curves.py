@@ -84,8 +84,12 @@ def curve_columns(
 def _held_out(
     networks: Sequence[Member], copying: xr.Dataset, own: list[int], options: TransitionOptions
 ) -> tuple[tuple[float, float, float], int]:
-    """Return the GL of held-out items against each set of training items, and their number."""
-    hits = items = 0
+    """Return the GL of held-out items over the sets of training items, and their number.
+
+    One held-out item against two sets of training items is no two observations: the interval is
+    that of as many items as the largest set of held-out items has.
+    """
+    hits = items = most = 0
     seen: list[int] = []
     for place in own:
         size = int(copying["held_out_size"][place])
@@ -97,10 +101,11 @@ def _held_out(
             continue
         seen.append(place)
         hits += round(float(copying["held_out_memorized"][place]) * size)
-        items += size
+        items, most = items + size, max(most, size)
     if items == 0:
         return (math.nan,) * 3, 0
-    low, high = wilson_interval(items - hits, items, options.confidence)
+    share = 1 - hits / items
+    low, high = wilson_interval(share * most, most, options.confidence)
     return (1 - hits / items, float(low), float(high)), items
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reprostore.ingest import StoredDataset
 from reprostore.search import knn
 from reprostore_analyses.kernels import distinct_items, log_distance_ratios
-from reprostore_analyses.statistics import bootstrap_mean
+from reprostore_analyses.statistics.subsampling import subsampling_margin
 
 NEIGHBORS = (2, 5, 10, 20)
 """Numbers of neighbors: 2 is TwoNN. A dimension that changes with them depends on the scale."""
@@ -21,7 +21,12 @@ MOST_ITEMS = 10_000
 """Larger sets are represented by so many of their items, drawn without replacement."""
 
 FEWEST_ITEMS = 50
-"""With fewer, an estimate is uncertain by more than a seventh, and near the edges biased."""
+"""With fewer there is no estimate."""
+
+ITEMS_PER_NEIGHBOR = 10
+"""With fewer items for each of k neighbors, these are no neighborhood."""
+
+SUBSAMPLES = 40
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,6 @@ def dimension_of(
     *,
     engine: str,
     rng: np.random.Generator,
-    resamples: int,
     confidence: float,
 ) -> Dimension:
     """Estimate the intrinsic dimension of items of a dataset, as vectors of their pixels.
@@ -66,11 +70,11 @@ def dimension_of(
     engine : str
         Search engine.
     rng : numpy.random.Generator
-        Draws items where there are more than `MOST_ITEMS`, and resamples.
-    resamples : int
-        Of the bootstrap over items, whose neighbors stay fixed.
+        Draws items where there are more than `MOST_ITEMS`, and subsamples.
     confidence : float
-        Of the intervals.
+        Of the intervals, found by subsampling: they hold how an estimate varies from one set of
+        items to another, and neither its bias nor its dependence on the scale, which the spread
+        over `NEIGHBORS` shows.
 
     Returns
     -------
@@ -92,7 +96,6 @@ def dimension_of(
         len(items) - len(kept),
         engine=engine,
         rng=rng,
-        resamples=resamples,
         confidence=confidence,
     )
 
@@ -103,7 +106,6 @@ def estimate_dimension(
     *,
     engine: str,
     rng: np.random.Generator,
-    resamples: int,
     confidence: float,
 ) -> Dimension:
     """Estimate the intrinsic dimension of distinct vectors.
@@ -114,7 +116,7 @@ def estimate_dimension(
         No two of them equal.
     duplicates : int
         How many were left out.
-    engine, rng, resamples, confidence
+    engine, rng, confidence
         As in `dimension_of`.
 
     Returns
@@ -126,26 +128,35 @@ def estimate_dimension(
     columns: dict[str, Any] = {
         name: np.full(len(NEIGHBORS), np.nan) for name in ("value", "low", "high")
     }
+    enough = count >= ITEMS_PER_NEIGHBOR * np.asarray(NEIGHBORS)
     if count < FEWEST_ITEMS:
         reason = f"A dimension needs {FEWEST_ITEMS} distinct items; there are {count}."
         return Dimension(count, duplicates, **columns, reason=reason)
-    found = knn(vectors, vectors, most + 1, "squared_l2", engine)
-    others = found.index != np.arange(count)[:, None]
-    distances = found.values[others].reshape(count, most)
-    for place, neighbors in enumerate(NEIGHBORS):
-        inverse = bootstrap_mean(
-            log_distance_ratios(distances[:, :neighbors]),
-            rng=rng,
-            resamples=resamples,
-            confidence=confidence,
-        )
-        if inverse.value > 0:
-            columns["value"][place] = 1 / inverse.value
-            columns["low"][place], columns["high"][place] = 1 / inverse.high, 1 / inverse.low
-    undefined = np.isnan(columns["value"])
-    reason = (
-        "All neighbors of an item are equally far: their distances say nothing of a dimension."
-        if undefined.any()
-        else ""
+
+    def estimates(items: NDArray[np.float32]) -> NDArray[np.float64]:
+        length = len(items)
+        if length <= most:
+            return np.full(len(NEIGHBORS), np.nan)
+        found = knn(items, items, most + 1, "squared_l2", engine)
+        others = found.index != np.arange(length)[:, None]
+        distances = found.values[others].reshape(length, most)
+        inverse = [log_distance_ratios(distances[:, :k]).mean() for k in NEIGHBORS]
+        return np.asarray([1 / value if value > 0 else np.nan for value in inverse])
+
+    columns["value"] = np.where(enough, estimates(vectors), np.nan)
+    # Neighbors share distances, so items are not independent: resampling them is too narrow.
+    margin = subsampling_margin(
+        estimates, [vectors], rng=rng, subsamples=SUBSAMPLES, confidence=confidence
     )
+    columns["low"] = np.maximum(columns["value"] - margin, 0)
+    columns["high"] = columns["value"] + margin
+    undefined = np.isnan(columns["value"])
+    reason = ""
+    if undefined[enough].any():
+        reason = (
+            "All neighbors of an item are equally far: their distances say nothing of a dimension."
+        )
+    elif not enough.all():
+        k = min(k for k, there in zip(NEIGHBORS, enough, strict=True) if not there)
+        reason = f"{count} distinct items are too few for {k} neighbors or more."
     return Dimension(count, duplicates, **columns, reason=reason)

@@ -1,8 +1,6 @@
 """Which runs the analysis `transition` compares: networks of equal size, and their references."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,33 +10,11 @@ from reprostore.neighbors import Written
 from reprostore.specs import ModelSpec
 from reprostore.store import Run
 from reprostore_analyses.context import Context
-from reprostore_analyses.relations import is_ceiling, relation
 from reprostore_analyses.results import run_inputs
 from reprostore_analyses.transition_options import TransitionOptions
 
 REFERENCES = ("oracle", "gaussian")
 """Closed-form models of a subset, by their `source`."""
-
-KINDS = (
-    "architectures",
-    "trainer seeds",
-    "one architecture",
-    "training steps",
-    "oracle",
-    "gaussian",
-    "disjoint items",
-    "overlapping items",
-    "unknown items",
-)
-"""What two models of equal N have in common. The first six were made from the same items: two
-architectures, one recipe under two trainer seeds, one architecture of which no more is known or at
-two training steps, and a network beside a reference of its own items."""
-
-_OTHER_ITEMS = {
-    "disjoint training items": "disjoint items",
-    "overlapping training items": "overlapping items",
-    "unknown training items": "unknown items",
-}
 
 
 @dataclass(frozen=True)
@@ -96,15 +72,6 @@ class Member:
         }
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two members of equal N: their places among all members, and their kind (of `KINDS`)."""
-
-    a: int
-    b: int
-    kind: str
-
-
 def choose(context: Context, options: TransitionOptions) -> list[Member]:
     """Choose the runs: networks by rising N, then the references of what they were trained on.
 
@@ -134,7 +101,7 @@ def choose(context: Context, options: TransitionOptions) -> list[Member]:
         assert spec.trained_on is not None  # looked at above
         items = np.sort(context.dataset(spec.trained_on.dataset).index(spec.trained_on.index))
         members.append(Member(run, spec, Written.of(run), items, name))
-    networks = [member for member in members if not member.is_reference]
+    networks = _distinct([member for member in members if not member.is_reference])
     if not networks:
         raise MissingDataError(
             f"All of the models {', '.join(run.spec.model for run in runs)} are references.",
@@ -148,6 +115,18 @@ def choose(context: Context, options: TransitionOptions) -> list[Member]:
         if member.is_reference and not any(doubles):  # the same reference under another name
             used += [member] * any(network.saw_the_same(member) for network in networks)
     return networks + sorted(used, key=lambda member: member.size)
+
+
+def _distinct(networks: list[Member]) -> list[Member]:
+    """Leave out networks whose weights are those of another: one model under two names."""
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    found = []
+    for network in networks:
+        weights = tuple(sorted(network.run.spec.weights.items()))
+        if not weights or weights not in seen:
+            found.append(network)
+        seen.add(weights)
+    return found
 
 
 def _one_run_per_model(context: Context, options: TransitionOptions) -> list[Run]:
@@ -176,17 +155,23 @@ def _one_run_per_model(context: Context, options: TransitionOptions) -> list[Run
 def _architectures(runs: list[Run], specs: list[ModelSpec]) -> list[str]:
     """Name the architectures; what only some models need to be told apart is left out."""
     networks = [spec for spec in specs if spec.source not in REFERENCES]
-    several_steps = len({spec.training_step for spec in networks}) > 1
+    # Trainings may be longer for more items: steps tell models of the same items apart.
+    steps: dict[tuple[str | None, str], set[int | None]] = {}
+    for spec in networks:
+        assert spec.trained_on is not None  # `choose` has looked
+        group = (architecture(spec), f"{spec.trained_on.dataset}/{spec.trained_on.index}")
+        steps.setdefault(group, set()).add(spec.training_step)
+    stepped = {name for (name, _), found in steps.items() if len(found) > 1}
     datasets = {spec.trained_on.dataset for spec in networks if spec.trained_on is not None}
     names, nameless = [], []
     for run, spec in zip(runs, specs, strict=True):
         if spec.source in REFERENCES:
             names.append(spec.source)
             continue
-        name = _architecture(spec)
+        name = architecture(spec)
         if name is None:
             nameless.append(run.spec.model)
-        if several_steps and spec.training_step is not None:
+        if name in stepped and spec.training_step is not None:
             name = f"{name} @{spec.training_step}"
         if len(datasets) > 1 and spec.trained_on is not None:
             name = f"{name} ({spec.trained_on.dataset})"
@@ -200,45 +185,10 @@ def _architectures(runs: list[Run], specs: list[ModelSpec]) -> list[str]:
     return names
 
 
-def _architecture(spec: ModelSpec) -> str | None:
+def architecture(spec: ModelSpec) -> str | None:
+    """Name a model's architecture, without what only some studies need; None where unknown."""
     if spec.width is not None:
         return f"{spec.family or 'width'} {spec.width}"
     if spec.parameters is not None:
         return f"{spec.family or ''} {spec.parameters} parameters".strip()
     return spec.family
-
-
-def same_size(members: list[Member]) -> dict[int, list[int]]:
-    """Return the places of the members of each N, by rising N."""
-    sizes = sorted({member.size for member in members})
-    return {
-        size: [place for place, member in enumerate(members) if member.size == size]
-        for size in sizes
-    }
-
-
-def pairs_of(context: Context, members: list[Member], places: Iterable[int]) -> list[Pair]:
-    """Return the pairs of members of one N: of networks, and of networks and their references."""
-    found = []
-    for a, b in combinations(places, 2):
-        first, second = members[a], members[b]
-        if second.is_reference:
-            if not first.is_reference and first.saw_the_same(second):
-                found.append(Pair(a, b, second.spec.source))
-            continue
-        found.append(Pair(a, b, _kind(context, first, second)))
-    return found
-
-
-def _kind(context: Context, first: Member, second: Member) -> str:
-    related = relation(context, first.run, second.run)
-    if related in _OTHER_ITEMS:
-        return _OTHER_ITEMS[related]
-    if _architecture(first.spec) != _architecture(second.spec):
-        return "architectures"
-    # Checkpoints of one training resemble each other whatever they were trained on.
-    if first.architecture != second.architecture:
-        return "training steps"
-    if is_ceiling(related, first.run, second.run):
-        return "trainer seeds"
-    return "one architecture"

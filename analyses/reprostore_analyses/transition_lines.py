@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore_analyses.statistics import bootstrap_mean, wilson_interval
-from reprostore_analyses.transition_groups import KINDS, REFERENCES, Member, Pair
+from reprostore_analyses.transition_groups import REFERENCES, Member
+from reprostore_analyses.transition_kinds import KINDS, Pair
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.transition_pairs import SPACES, Scored, pfd_interval
 

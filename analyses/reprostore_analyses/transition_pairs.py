@@ -16,7 +16,8 @@ from reprostore_analyses.kernels import (
 )
 from reprostore_analyses.reproducibility import ReproducibilityOptions, reproducibility
 from reprostore_analyses.statistics import bootstrap_mean
-from reprostore_analyses.transition_groups import REFERENCES, Member, Pair
+from reprostore_analyses.transition_groups import REFERENCES, Member
+from reprostore_analyses.transition_kinds import Pair
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.vectors import Collection
 

@@ -61,6 +61,12 @@ def analyze(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where encoders compute: cpu, cuda, cuda:1.")
     ] = "cpu",
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="Let encoders download weights that are not on this machine."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Compute scores and draw pictures; what the store has already is used again.
@@ -81,7 +87,13 @@ def analyze(
     optional = not names and (loaded is None or not loaded.study.analyses)
     with progress("items") as show:
         analyzed = analyze_store(
-            path, loaded, asked, optional=optional, device=device, progress=show
+            path,
+            loaded,
+            asked,
+            optional=optional,
+            device=device,
+            download=download,
+            progress=show,
         )
     for name, error in analyzed.left_out.items():
         typer.echo(f"{name} was left out: {error}", err=True)

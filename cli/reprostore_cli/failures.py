@@ -74,6 +74,7 @@ def _code_of(command: Callable[[], None]) -> int:
 def _told(error: Exception) -> int:
     """Print what a failure means to the user, and return its exit code."""
     from reprostore import ReprostoreError, __version__
+    from reprostore.memory import is_out_of_memory
 
     if isinstance(error, ReprostoreError):
         _say("Error:", str(error))
@@ -84,11 +85,12 @@ def _told(error: Exception) -> int:
             "written where there is space and permission. Make room or give permission, and run "
             "the same command again: what was finished is kept.",
         )
-    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    elif is_out_of_memory(error):
+        reason = [*str(error).splitlines(), type(error).__name__][0]  # torch adds its stack
         _say(
             "Error:",
-            f"The memory is used up ({error}). A batch of samples, the model and one work unit fit "
-            "into it together. Choose a smaller batch size, or another device.",
+            f"The memory is used up ({reason}). A batch of samples, the model and one work unit "
+            "fit into it together. Choose a smaller batch size, or another device.",
         )
     else:
         traceback.print_exception(error)

@@ -98,7 +98,7 @@ def open_torchvision(text: str, base: Path, what: str) -> Items:
             "as a folder or as a .npy file.",
         )
     try:
-        import torchvision  # type: ignore[import-untyped]
+        import torchvision
     except ImportError as error:
         raise DependencyError(
             f"torchvision is not installed, and {what} is one of its datasets.",

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.embed.pairwise import refuse_too_large
 from reprostore.encoders import Encoder
 from reprostore.errors import CorruptionError
 from reprostore.images import to_uint8
@@ -46,7 +47,9 @@ def embed_dataset(
     origin = {"encoder": encoder.fingerprint, "dataset": dataset.fingerprint}
     finished = _finished_blocks(store, group, origin)
     if finished is None or not finished.all():
-        loaded = encoder.load(dataset.item_shape, store, f"items of the dataset {dataset.name!r}")
+        what = f"items of the dataset {dataset.name!r}"
+        loaded = encoder.load(dataset.item_shape, store, what)
+        refuse_too_large(encoder, len(dataset), loaded.dimension, what)
         with locked(store.path, group), storage_errors(store.path):
             _encode_dataset(store, (encoder, loaded), dataset, group, origin, progress)
     return DatasetVectors(store, encoder, dataset, group)

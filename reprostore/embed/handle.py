@@ -36,6 +36,8 @@ class EncoderHandle:
         Where it computes.
     recorded : dict, optional
         Its identity as recorded beside stored vectors, when there is no `spec`.
+    download : bool
+        Whether weights that are not on this machine may be downloaded.
     """
 
     name: str
@@ -43,13 +45,14 @@ class EncoderHandle:
     base: Path = field(default_factory=Path)
     device: str = "cpu"
     recorded: dict[str, Any] | None = None
+    download: bool = False
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines its vectors."""
         if self.spec is None:
             return dict(self.recorded or {})
-        return encoder_identity(self.spec, self.base)
+        return encoder_identity(self.spec, self.base, download=self.download)
 
     @property
     def metric(self) -> str:
@@ -100,7 +103,7 @@ class EncoderHandle:
                 "Open it with open_store(path, mode='r+'), or copy it to a place where you may "
                 "write.",
             )
-        return load_encoder(self.spec, self.base, item_shape, self.device)
+        return load_encoder(self.spec, self.base, item_shape, self.device, download=self.download)
 
 
 def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:

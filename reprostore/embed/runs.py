@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.embed.pairwise import refuse_too_large
 from reprostore.encoders import Encoder
 from reprostore.errors import CorruptionError
 from reprostore.images import to_uint8
@@ -55,6 +56,7 @@ def embed_run(
     count = max(len(slots) for slots in missing.values())
     # Before anything is removed or locked: an encoder that cannot be loaded changes nothing.
     loaded = encoder.load(run.spec.sample_shape, store, f"{count} samples of the run {run.path}")
+    refuse_too_large(encoder, len(run.seeds), loaded.dimension, f"the run {run.path}")
     with locked(store.path, vectors.group), storage_errors(store.path):
         vectors.prepare()
         vectors.create(loaded.dimension)

@@ -1,45 +1,18 @@
 """Encoders: what turns samples into vectors whose similarity is measured."""
 
-import math
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from reprostore.digests import file_digest
-from reprostore.encoders.pixel import PixelEncoder
-from reprostore.encoders.preprocessing import PRESETS
-from reprostore.errors import DependencyError, NotFoundError, SpecError
+from reprostore.encoders.batching import Encoder
+from reprostore.encoders.kinds import KINDS, Kind
+from reprostore.encoders.request import Request
+from reprostore.errors import SpecError
 from reprostore.specs import EncoderSpec
 
-VERSIONS = {"pixel": 1, "torchscript": 1}
-"""Raised when a change to our code changes the vectors: vectors in stores are then made again."""
+__all__ = ["Encoder", "encoder_identity", "load_encoder"]
 
 
-class Encoder(Protocol):
-    """Maps items to vectors; the vector of an item does not depend on its company.
-
-    Attributes
-    ----------
-    metric : str
-        Which comparison of two vectors is meant: "cosine" or "squared_l2".
-    dimension : int
-        Length of a vector.
-    batch_size : int
-        Items that are encoded together.
-    """
-
-    metric: Literal["cosine", "squared_l2"]
-    dimension: int
-    batch_size: int
-
-    def encode(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Encode images, (n, channel, y, x) uint8, as vectors, (n, dimension)."""
-        ...
-
-
-def encoder_identity(spec: EncoderSpec, base: Path) -> dict[str, Any]:
+def encoder_identity(spec: EncoderSpec, base: Path, *, download: bool = False) -> dict[str, Any]:
     """Return everything that determines an encoder's vectors, without loading it.
 
     Parameters
@@ -48,31 +21,39 @@ def encoder_identity(spec: EncoderSpec, base: Path) -> dict[str, Any]:
         The encoder.
     base : Path
         Folder to which the path of the weights is relative.
+    download : bool
+        Whether weights that are not on this machine may be downloaded.
 
     Returns
     -------
     dict
         Kind, version of our code, metric, preprocessing in full and sha256 of the weights, in
-        JSON types. The batch size is left out: it changes the last bits only.
+        JSON types. The batch size is left out: it changes the last bits only. torch is not
+        imported, but once for each model of timm or weights of torchvision whose preprocessing
+        the library has to be asked for.
 
     Raises
     ------
     SpecError
         An option is missing or means nothing for this kind.
     NotFoundError
-        The weights file does not exist.
+        The weights file does not exist, or would have to be downloaded.
+    DependencyError
+        A package is not installed.
     """
-    identity: dict[str, Any] = {"kind": spec.kind, "version": VERSIONS[spec.kind]}
-    identity["metric"] = "cosine"
-    if spec.kind == "pixel":
-        _refuse_options(spec)
-        return identity | {"preprocessing": {"centering": "mean of each sample"}}
-    path, preset = _weights(spec, base), PRESETS[_preprocessing(spec)]
-    return identity | {"preprocessing": preset.identity(), "weights": file_digest(path)}
+    kind = _kind(spec)
+    request = Request(spec, base, download)
+    identity: dict[str, Any] = {"kind": spec.kind, "version": kind.version}
+    return identity | {"metric": request.metric} | kind.identity(request)
 
 
 def load_encoder(
-    spec: EncoderSpec, base: Path, item_shape: tuple[int, ...], device: str = "cpu"
+    spec: EncoderSpec,
+    base: Path,
+    item_shape: tuple[int, ...],
+    device: str = "cpu",
+    *,
+    download: bool = False,
 ) -> Encoder:
     """Load an encoder for items of one shape.
 
@@ -85,7 +66,9 @@ def load_encoder(
     item_shape : tuple of int
         Shape of one item, (channel, y, x) for images.
     device : str
-        Where torch computes, such as "cpu" or "cuda"; "pixel" always computes on the CPU.
+        Where it computes, such as "cpu" or "cuda"; "pixel" always computes on the CPU.
+    download : bool
+        Whether weights that are not on this machine may be downloaded.
 
     Returns
     -------
@@ -97,59 +80,23 @@ def load_encoder(
     SpecError
         An option is missing or means nothing for this kind, or there is no such device.
     NotFoundError
-        The weights file does not exist.
+        The weights file does not exist, or would have to be downloaded.
     ModelError
-        The weights file is no TorchScript file, or does not encode items of this shape.
+        The weights file is damaged, of another kind, or does not encode items of this shape.
     DependencyError
-        torch is not installed.
+        A package is not installed.
     """
-    if spec.kind == "pixel":
-        _refuse_options(spec)
-        return PixelEncoder(item_shape, math.prod(item_shape), spec.batch_size)
-    path, preset = _weights(spec, base), PRESETS[_preprocessing(spec)]
-    try:
-        from reprostore.encoders.torchscript import TorchScriptEncoder
-    except ImportError as error:
-        raise DependencyError(
-            'torch is not installed, and the encoder kind "torchscript" needs it.',
-            "TorchScript files are run by torch.",
-            "Install it with: pip install 'reprostore[generate]'",
-        ) from error
-    return TorchScriptEncoder(path, preset, item_shape, spec.batch_size, device)
+    return _kind(spec).load(Request(spec, base, download), item_shape, device)
 
 
-def _refuse_options(spec: EncoderSpec) -> None:
-    for option in ("weights", "preprocessing"):
+def _kind(spec: EncoderSpec) -> Kind:
+    kind = KINDS[spec.kind]
+    known = {*kind.options, "kind", "batch_size"}
+    for option in sorted(spec.model_fields_set - known):
         if getattr(spec, option) is not None:
             raise SpecError(
-                f'An encoder of the kind "pixel" has the option {option}.',
-                "Pixels are compared as they are, without weights or preprocessing.",
-                f'Remove {option}, or set kind = "torchscript".',
+                f'An encoder of the kind "{spec.kind}" has the option {option}.',
+                f"Its options are {', '.join([*kind.options, 'batch_size'])}.",
+                f"Remove {option}, or choose another kind.",
             )
-
-
-def _preprocessing(spec: EncoderSpec) -> str:
-    if spec.preprocessing is None:
-        raise SpecError(
-            'An encoder of the kind "torchscript" does not say its preprocessing.',
-            "The same weights give other scores under another preprocessing, so none is assumed.",
-            'Set preprocessing = "sscd", or "none" when the file does its own.',
-        )
-    return spec.preprocessing
-
-
-def _weights(spec: EncoderSpec, base: Path) -> Path:
-    if spec.weights is None:
-        raise SpecError(
-            'An encoder of the kind "torchscript" does not name its weights.',
-            "weights is the path of a TorchScript file.",
-            'Set weights, for example weights = "sscd_disc_mixup.torchscript.pt".',
-        )
-    path = base / Path(spec.weights).expanduser()
-    if not path.is_file():
-        raise NotFoundError(
-            f"The weights file {path} of the encoder does not exist.",
-            "weights is the path of a TorchScript file.",
-            f"Download the file, or correct the path; relative paths start at {base}.",
-        )
-    return path
+    return kind

@@ -36,7 +36,7 @@ def load_features(net: str, path: Path) -> torch.nn.Sequential:
     """
     network = lpips_net(net)
     try:
-        import torchvision  # type: ignore[import-untyped]
+        import torchvision
     except ImportError as error:
         raise DependencyError(
             "torchvision is not installed, and LPIPS needs it.",

@@ -56,7 +56,8 @@ def flow_scheduler(options: Mapping[str, Any], model: Model) -> Any:  # noqa: AN
     Raises
     ------
     SpecError
-        An option is unknown or not valid.
+        An option is unknown or not valid, or asks for `stochastic_sampling` of a model that was
+        not made for it.
     ModelError
         The model is no denoiser, or its config shifts time in a way that is not supported.
     """
@@ -78,6 +79,14 @@ def flow_scheduler(options: Mapping[str, Any], model: Model) -> Any:  # noqa: AN
             "Correct or remove it in the sampler's options.",
         )
     config = _own_config(model)
+    if options.get("stochastic_sampling") and not config.get("stochastic_sampling"):
+        raise SpecError(
+            f"{FLOW_SCHEDULER} has stochastic_sampling = true, and the model's config has not.",
+            "It draws noise anew around the mean E[x_0 | x_t]: however many steps it takes, "
+            "samples of an exact model end with half of the variance of Gaussian data. It is "
+            "for networks that are distilled to predict samples.",
+            "Remove it; ddpm, on a noise_schedule, draws noise and keeps the variance.",
+        )
     unsupported = [key for key in ("use_dynamic_shifting", "invert_sigmas") if config.get(key)]
     if unsupported:
         raise ModelError(

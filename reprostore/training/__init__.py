@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reprostore.recipe import RecipeSpec
+from reprostore.training.memory import memory_explained
 from reprostore.training.record import Progress
 from reprostore.training.status import TrainingStatus, training_status
 
@@ -77,18 +78,21 @@ def train_model(
         The folder, a kept checkpoint or the saved state is of another training.
     TrainingError
         The loss is no longer a finite number; the last saved state is kept.
+    ExhaustedError
+        The memory does not suffice; the last saved state is kept.
     """
-    from reprostore.training.loop import run_training
+    with memory_explained(recipe, items.shape[1:], folder.name):
+        from reprostore.training.loop import run_training
 
-    return run_training(
-        recipe,
-        items,
-        folder,
-        trained_on=trained_on,
-        trainer_seed=trainer_seed,
-        base=base,
-        device=device,
-        threads=threads,
-        progress=progress,
-        save_seconds=save_seconds,
-    )
+        return run_training(
+            recipe,
+            items,
+            folder,
+            trained_on=trained_on,
+            trainer_seed=trainer_seed,
+            base=base,
+            device=device,
+            threads=threads,
+            progress=progress,
+            save_seconds=save_seconds,
+        )

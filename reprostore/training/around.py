@@ -1,17 +1,21 @@
 """What surrounds a training: checks of what it is given, its lock, its threads, its randomness."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from reprostore.errors import DatasetError, SpecError, StorageError
 from reprostore.training.devices import Devices
+from reprostore.training.record import lock_file
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_items(items: NDArray[Any]) -> None:
@@ -58,20 +62,26 @@ def check_seed(seed: int) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, devices: Devices) -> Iterator[None]:
-    """Let one training at a time write into a folder; another waits, and finds it finished.
+    """Let one training at a time write into a folder; another says so once, and waits.
 
-    Its file lies beside the folder of the state, which is removed while others wait, and is
-    removed when the model is there. Of several processes that train one model together, the main
-    one holds it.
+    The file is removed when the model is there, and not before: a process that waited for a file
+    which is gone, and one that makes it anew, would both train. Of several processes that train
+    one model together, the main one holds the lock, and the others come in when it does: what they
+    find is then what it finds.
     """
     if not devices.is_main:
+        devices.wait()
         yield
         return
-    path = folder.with_name(f"{folder.name}.training.lock")
+    path = lock_file(folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            _LOG.warning("Waiting for %s, which another process trains.", folder.name)
+            lock.acquire()
     except OSError as error:
         raise StorageError(
             f"{path.parent} cannot be written ({error.strerror or error}).",
@@ -79,6 +89,7 @@ def locked(folder: Path, devices: Devices) -> Iterator[None]:
             "Give write permission there, or give the model another source.",
         ) from error
     try:
+        devices.wait()
         yield
     finally:
         if folder.exists():

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 
 from reprostore.errors import DependencyError, SpecError
@@ -18,6 +19,17 @@ class Devices:
     is_main = True
     processes = 1
     rank = 0
+
+    def reseed(self, seed: int, step: int) -> None:
+        """Give every process but the first the dropout of its own part of a batch.
+
+        The first goes on with the generators that the training began with, whose state is saved.
+        Those of another process follow from seed, process and step, so that a training that is
+        continued needs no state of it.
+        """
+        if self.rank > 0:
+            words = np.random.SeedSequence([seed, self.rank, step]).generate_state(1, np.uint64)
+            torch.manual_seed(int(words[0]))
 
     def prepare(self, network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Any:  # noqa: ANN401
         """Return network and optimizer as the loop uses them."""

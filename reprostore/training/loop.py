@@ -22,6 +22,7 @@ from reprostore.training.around import check_items, check_seed, locked, seeded, 
 from reprostore.training.devices import Devices, devices_of
 from reprostore.training.draws import Draws, LearningRate
 from reprostore.training.identity import check_items_digest, training_identity
+from reprostore.training.leftovers import clear_leftovers
 from reprostore.training.networks import make_network
 from reprostore.training.objectives import Objective, objective_of
 from reprostore.training.record import Progress, kept_folder, loss_curve, session, state_folder
@@ -64,7 +65,7 @@ def run_training(
             if status.record is not None:  # by the process that held the lock
                 check_items_digest(status.record, digest, folder)
                 if devices.is_main:  # which may have been killed before it had cleared this away
-                    shutil.rmtree(state_folder(folder), ignore_errors=True)
+                    clear_leftovers(folder, status.record)
                 return status.record
             loop = _Loop(
                 recipe=recipe,
@@ -155,6 +156,7 @@ class _Loop:
     def _step(self, call: Any, optimizer: Any) -> float:  # noqa: ANN401
         recipe, training, device = self._recipe, self._training, self._devices.device
         draws, objective = training.draws, self._objective
+        self._devices.reseed(self._identity["trainer_seed"], training.step)
         clean = self._items[draws.items(recipe.batch_size)]
         if "flip" in recipe.augmentation:
             flipped = draws.flips(recipe.batch_size)

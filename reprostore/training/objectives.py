@@ -104,7 +104,8 @@ def scheduler_of(recipe: RecipeSpec) -> Any:  # noqa: ANN401
     Raises
     ------
     SpecError
-        `noise_schedule` has values that diffusers does not take, or betas outside (0, 1].
+        `noise_schedule` has values that diffusers does not take, betas outside (0, 1], or not
+        one for every timestep.
     """
     if recipe.objective == "edm":
         return EDMEulerScheduler(sigma_data=recipe.sigma_data)
@@ -115,12 +116,14 @@ def scheduler_of(recipe: RecipeSpec) -> Any:  # noqa: ANN401
         scheduler = DDPMScheduler(**config, prediction_type=recipe.objective)
         betas = scheduler.betas
         reason = "" if len(betas) and bool(((betas > 0) & (betas <= 1)).all()) else "betas"
+        if len(betas) != scheduler.config["num_train_timesteps"]:
+            reason = f"{len(betas)} betas"
     except Exception as error:  # of whatever kind diffusers and torch choose
         reason = [*str(error).splitlines(), type(error).__name__][0]
     if reason:
         raise SpecError(
             f"`noise_schedule` is {recipe.noise_schedule} ({reason}).",
-            "Betas of at least one timestep, above 0 and at most 1, follow from it.",
+            "One beta for each of `num_train_timesteps`, above 0 and at most 1, follows from it.",
             "Correct its values.",
         )
     return scheduler

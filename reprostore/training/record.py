@@ -26,6 +26,11 @@ def state_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.training")
 
 
+def lock_file(folder: Path) -> Path:
+    """Return what is locked while a model is trained, beside the folder of the state."""
+    return folder.with_name(f"{folder.name}.training.lock")
+
+
 def kept_folder(folder: Path, step: int) -> Path:
     """Return where the checkpoint of one step is kept."""
     return folder.with_name(f"{folder.name}@{step}")

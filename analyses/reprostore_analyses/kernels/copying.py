@@ -23,6 +23,9 @@ class CopyingTest(NamedTuple):
     ----------
     value : float
         Far below 0: copying; far above: underfitting. NaN where `reason` says why.
+    deviation : float
+        Its standard deviation without copying, √Σw² with the weights w of the cells: 1 for one
+        cell, 1/√3 for three of equal weight.
     cells : ndarray of float64, (cell,)
         z-score of each cell; NaN of cells that were left out.
     reason : str
@@ -30,6 +33,7 @@ class CopyingTest(NamedTuple):
     """
 
     value: float
+    deviation: float
     cells: Floats
     reason: str = ""
 
@@ -61,8 +65,8 @@ def data_copying(
     Returns
     -------
     CopyingTest
-        Standard normal without copying, if generated and test items come from one distribution
-        and cells are large.
+        About normal without copying, with mean 0 and the `deviation` given, if generated and test
+        items come from one distribution and cells are large.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def data_copying(
         )
     made, seen, unseen = parts
     if min(map(len, parts)) == 0:
-        return CopyingTest(np.nan, np.empty(0), "a set is empty")
+        return CopyingTest(np.nan, np.nan, np.empty(0), "a set is empty")
     if seen.shape[1] > DIMENSIONS:
         center = seen.mean(axis=0)
         axes = _principal_axes(seen - center)
@@ -104,9 +108,9 @@ def data_copying(
     used = ~np.isnan(scores)
     if not used.any():
         reason = f"no cell has more than {FEWEST} generated items beside held-out items"
-        return CopyingTest(np.nan, scores, reason)
-    value = float(np.average(scores[used], weights=weights[used]))
-    return CopyingTest(value, scores)
+        return CopyingTest(np.nan, np.nan, scores, reason)
+    weights = weights[used] / weights[used].sum()
+    return CopyingTest(float(weights @ scores[used]), float(np.linalg.norm(weights)), scores)
 
 
 def _principal_axes(centered: Floats) -> Floats:

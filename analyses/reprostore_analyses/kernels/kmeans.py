@@ -36,7 +36,8 @@ def kmeans(points: NDArray[np.floating], cells: int, rng: np.random.Generator) -
         centers = _start(values, cells, rng)
         cell = nearest_center(values, centers)
         for _ in range(STEPS):
-            centers = np.stack([values[cell == k].mean(axis=0) for k in np.unique(cell)])
+            members = (cell == np.unique(cell)[:, None]).astype(np.float64)
+            centers = members @ values / members.sum(axis=1, keepdims=True)
             moved = nearest_center(values, centers)
             if np.array_equal(moved, cell):
                 break
@@ -50,7 +51,7 @@ def kmeans(points: NDArray[np.floating], cells: int, rng: np.random.Generator) -
 def nearest_center(points: NDArray[np.floating], centers: Floats) -> NDArray[np.int64]:
     """Return the nearest center of each point, (point,); ties go to the first."""
     values = np.asarray(points, dtype=np.float64)
-    squared = np.vecdot(centers, centers) - 2 * values @ centers.T
+    squared = np.vecdot(centers, centers) - values @ (2 * centers.T)
     return np.asarray(squared.argmin(axis=1), dtype=np.int64)
 
 

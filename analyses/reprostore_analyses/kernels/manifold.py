@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.search import knn
+from reprostore.search.kernel import pair_distances
 from reprostore_analyses.kernels.checks import Floats
 from reprostore_analyses.kernels.frechet import vector_sets
 
-BLOCK_VALUES = 2**24
-"""Distances of one block: 128 MiB in float64."""
+BLOCK_VALUES = 2**22
+"""Distances of one block: 32 MiB in float64."""
 
 
 class Manifold(NamedTuple):
@@ -64,9 +65,11 @@ def manifold(
 
     Notes
     -----
-    Distances are computed in float64 as ‖x‖² + ‖y‖² − 2 xᵀy in blocks about the mean of the real
-    items; an item that lies on the very edge of a ball may fall to either side by rounding, but
-    for exact copies, whose distance to each other is set to exactly 0.
+    Squared distances are computed in float64 as ‖x‖² + ‖y‖² − 2 xᵀy, in blocks about the mean of
+    the real items. Those that are within rounding of a radius are computed once more, as sums of
+    squared differences, like the radii. So a sample that copies the k-th neighbor of an item lies
+    exactly on the edge of its ball, where ≤ and < differ: the density of a copy of the real items
+    is 1, and not, as rounding decides, up to 7 % more.
 
     References
     ----------
@@ -78,27 +81,49 @@ def manifold(
     most = max(k, k_density)
     if min(len(a), len(b)) <= most:
         return None
-    radii = [np.sqrt(_radii(part, most)[:, [k - 1, k_density - 1]]) for part in (a, b)]
+    places = [k - 1, k_density - 1]
+    real_radii, own_radii = _radii(a, most)[:, places], _radii(b, most)[:, k - 1]
     center = a.mean(axis=0)
-    a, b = a - center, b - center
-    norms = np.vecdot(b, b)
+    made = b - center
+    norms = np.vecdot(made, made)
     precise = np.zeros(len(b), dtype=bool)
     density = np.zeros(len(b))
     recalled, covered = np.zeros(len(a), dtype=bool), np.zeros(len(a), dtype=bool)
     length = max(1, BLOCK_VALUES // len(b))
     for start in range(0, len(a), length):
-        part = slice(start, start + length)
-        squared = np.vecdot(a[part], a[part])[:, None] + norms - 2 * a[part] @ b.T
-        # What cancels is at most of the order of the rounding of the norms.
-        squared[squared < 1e-13 * (norms + norms.max())] = 0.0
-        distance = np.sqrt(squared, out=squared)
-        inside = distance <= radii[0][part, :1]
-        precise |= inside.any(axis=0)
-        recalled[part] = (distance <= radii[1][:, 0]).any(axis=1)
-        inside = distance < radii[0][part, 1:]
+        part = slice(start, min(start + length, len(a)))
+        squared = _squared_distances(a[part] - center, made, norms)
+        limits = [own_radii, *real_radii[part].T[:, :, None]]
+        slack = _rounding(a[part] - center, norms)[:, None]
+        doubtful = np.zeros(squared.shape, dtype=bool)
+        for limit in limits:
+            doubtful |= np.abs(squared - limit) <= slack
+        item, sample = np.nonzero(doubtful)
+        squared[item, sample] = pair_distances(b, norms, sample, a[part], item, "squared_l2")
+        recalled[part] = (squared <= limits[0]).any(axis=1)
+        precise |= (squared <= limits[1]).any(axis=0)
+        inside = squared < limits[2]
         density += inside.sum(axis=0)
         covered[part] = inside.any(axis=1)
     return Manifold(precise, recalled, density / k_density, covered)
+
+
+def _squared_distances(items: Floats, samples: Floats, norms: Floats) -> Floats:
+    """Return (item, sample) squared distances; `norms` are the squared ones of the samples."""
+    squared = items @ samples.T
+    squared *= -2
+    squared += norms
+    squared += np.vecdot(items, items)[:, None]
+    return squared
+
+
+def _rounding(items: Floats, norms: Floats) -> Floats:
+    """Bound how far each item's squared distances are from sums of squared differences, (item,).
+
+    γ(‖x‖ + ‖y‖)² ≤ 2γ(‖x‖² + ‖y‖²), γ as in `reprostore.search.bounds.rounding_bound`.
+    """
+    gamma = (items.shape[1] + 32) * float(np.finfo(np.float64).eps) / 2
+    return np.asarray(2 * gamma * (np.vecdot(items, items) + norms.max()))
 
 
 def _radii(items: Floats, k: int) -> Floats:

@@ -61,20 +61,22 @@ def cosine_chance_levels(
     right_squares = _squares(b)
     counts = [ExceedanceCounts(thresholds) for _ in others]
     length = max(1, _BLOCK_VALUES // max(1, width * (len(others) + 1)))
-    for start in range(0, seeds if chosen else 0, length):
-        lefts = [a[start : start + length].astype(np.float64) for a in others]
-        left_squares = [_squares(left) for left in lefts]
-        rows = min(length, seeds - start)
+    for start in range(0, seeds if others and chosen else 0, length):
+        lefts = np.stack([a[start : start + length] for a in others], dtype=np.float64)
+        left_squares = np.stack([_squares(left, start) for left in lefts])
+        rows = lefts.shape[1]
         right, squares = np.empty((rows, width)), np.empty(rows)
-        cosine = np.zeros((len(others), len(chosen), rows))
+        norms = np.empty((len(others), len(chosen), rows))
+        dots = np.empty_like(norms)
         for row, shift in enumerate(chosen):
             _copy_rolled(b, start + shift, right)
             _copy_rolled(right_squares, start + shift, squares)
-            for left, own, target in zip(lefts, left_squares, cosine[:, row], strict=True):
-                with np.errstate(over="ignore"):
-                    norms = np.sqrt(own * squares)
-                _refuse_non_finite(norms, start)
-                np.divide(np.vecdot(left, right), norms, out=target, where=norms > 0)
+            np.vecdot(lefts, right, out=dots[:, row])
+            with np.errstate(over="ignore"):
+                np.multiply(left_squares, squares, out=norms[:, row])
+        _refuse_non_finite(norms, start)
+        np.sqrt(norms, out=norms)
+        cosine = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
         np.clip(cosine, -1.0, 1.0, out=cosine)
         for count, values in zip(counts, cosine, strict=True):
             count.update(values)
@@ -150,21 +152,22 @@ def _copy_rolled(array: Array, start: int, out: Array) -> None:
     np.copyto(out[first:], array[: len(out) - first])
 
 
-def _squares(vectors: Array) -> Floats:
+def _squares(vectors: Array, start: int = 0) -> Floats:
     squares = np.empty(len(vectors))
     for rows in row_blocks(*vectors.shape):
         block = vectors[rows].astype(np.float64, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             np.vecdot(block, block, out=squares[rows])
-    _refuse_non_finite(squares)
+    _refuse_non_finite(squares, start)
     return squares
 
 
-def _refuse_non_finite(values: Floats, start: int = 0) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
+def _refuse_non_finite(values: Floats, start: int) -> None:
+    """Refuse values, (…, row), that no finite vectors of an ordinary length have."""
+    if not np.isfinite(values).all():
+        row = start + int(np.argwhere(~np.isfinite(values))[0, -1])
         raise SpecError(
-            f"The vectors of row {start + int(bad[0])} contain NaN or infinity, or are too large.",
+            f"The vectors of row {row} contain NaN or infinity, or are too large.",
             "All vectors are finite.",
             "Check the samples and the encoder, or leave out this seed in both runs.",
         )

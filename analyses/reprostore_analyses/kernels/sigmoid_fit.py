@@ -13,6 +13,9 @@ from reprostore_analyses.kernels.student import student_quantile
 INFORMATIVE = (0.05, 0.95)
 """Between these a proportion says where the sigmoid is; beyond them, on which side."""
 
+SCATTERING = (0.02, 0.98)
+"""Between these fitted proportions models that differ have other proportions, too."""
+
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-12
 
@@ -27,8 +30,9 @@ class SigmoidFit(NamedTuple):
     slope : float
         s, per unit of x.
     dispersion : float
-        φ = χ²/(n − 2), Pearson's χ² over the degrees of freedom; about 1 if the observations
-        scatter around the sigmoid as binomial counts do, and larger if something else moves them.
+        φ = χ²/(k − 2), Pearson's χ² of the k observations with a fitted proportion in (.02, .98)
+        over the degrees of freedom; about 1 if they scatter around the sigmoid as binomial counts
+        do, and larger if something else moves them.
     reason : str
         Why something is NaN; empty if nothing is.
     """
@@ -75,9 +79,11 @@ def fit_sigmoid(
     | covariance | φ (XᵀWX)⁻¹ |
 
     The interval is Fieller's: all x at which a + s x = 0 is not rejected, with Student's t of
-    n − 2 degrees of freedom. Its scale is max(1, φ), for a φ below 1 from few sizes is chance more
-    often than it is order. It is not symmetric, and unbounded (NaN here) where the slope itself is
-    not distinguished from 0.
+    k − 2 degrees of freedom. Observations near 0 and 1 fit whatever moves the midpoint: counted as
+    degrees of freedom they would make the interval of a steep curve cover its midpoint in .6 of
+    the cases instead of .95 (simulated). Its scale is max(1, φ), for a φ below 1 from few sizes is
+    chance more often than it is order. It is not symmetric, and unbounded (NaN here) where the
+    slope itself is not distinguished from 0.
 
     References
     ----------
@@ -107,17 +113,19 @@ def fit_sigmoid(
         return nothing._replace(
             slope=slope, reason="The fit passes one half outside of the sizes that there are."
         )
-    degrees = at.size - 2
+    scattering = (fitted > SCATTERING[0]) & (fitted < SCATTERING[1])
+    degrees = int(scattering.sum()) - 2
     if degrees < 1:
         return nothing._replace(
             midpoint=midpoint,
             slope=slope,
-            reason="There are two observations; an interval needs a third.",
+            reason=f"There are {degrees + 2} observations on the slope of the curve; an interval "
+            "needs a third.",
         )
     squares, variance = (hits - tries * fitted) ** 2, tries * fitted * (1 - fitted)
     # Where the variance is below the smallest double, so is what is left unexplained.
     pearson = np.divide(squares, variance, out=np.zeros_like(squares), where=variance > 0)
-    dispersion = float(pearson.sum()) / degrees
+    dispersion = float(pearson[scattering].sum()) / degrees
     covariance: Floats = np.asarray(
         np.linalg.inv(information) * max(1.0, dispersion), dtype=np.float64
     )

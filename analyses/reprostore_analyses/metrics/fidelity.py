@@ -70,6 +70,9 @@ def _scored(
 
 def _between(value: float, margin: float, bounds: tuple[float, float], reason: str) -> Score:
     low, high = (float(np.clip(value + side * margin, *bounds)) for side in (-1, 1))
+    if np.isnan(margin) and not np.isnan(value):
+        unknown = "no interval: subsamples are too small, or all have the same value"
+        reason = f"{reason}; {unknown}" if reason else unknown
     return Score(value, low, high, reason)
 
 

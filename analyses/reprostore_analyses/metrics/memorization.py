@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore_analyses.kernels.cliques import in_cliques, tiled_distances
-from reprostore_analyses.kernels.copying import data_copying
 from reprostore_analyses.kernels.extraction import adaptive_ratio, normalized_distance, within
 from reprostore_analyses.kernels.ratio_rule import distance_ratio, nearest_distinct
 from reprostore_analyses.memorization_options import MemorizationOptions as Options
+from reprostore_analyses.metrics.authenticity import authentic, copying
 from reprostore_analyses.metrics.base import Better, Interval, RunMetric, Score, scored, share
 from reprostore_analyses.metrics.evidence import Evidence, Who
 from reprostore_analyses.statistics import bootstrap_mean
@@ -102,7 +102,7 @@ def _cliques(*, verified: bool) -> Callable[[Evidence, Who, Who, Options], Score
         near = tiled_distances(images) <= options.clique_threshold
         found = in_cliques(near, options.clique_size)
         if found is None:
-            return Score(np.nan, reason="there are too many cliques to be listed")
+            return Score(np.nan, reason="the search for cliques took too many steps")
         if verified:
             found &= _within_delta(evidence, who, options)[:count]
         # Whether an item lies in a clique depends on the others: no interval over items holds.
@@ -169,34 +169,6 @@ def _matched(evidence: Evidence, who: Who, against: Who, options: Options) -> Sc
     return Score(float(len(np.unique(positions[values > options.replication_threshold]))))
 
 
-def _authentic(evidence: Evidence, who: Who, against: Who, options: Options) -> Score:
-    near = evidence.encoder.nearest(who, "l2")
-    others = evidence.encoder.nearest("train", "l2").values
-    if others.shape[1] == 0:
-        return Score(np.nan, reason="AuthPct needs two training items")
-    own = others[near.positions[:, 0], 0]
-    copies = int((own == 0).sum())
-    reason = ""
-    if copies:
-        reason = f"{copies} items count as copies of items that have an exact duplicate, if at all"
-    score = share(own < near.values[:, 0], options, reason)
-    return Score(100 * score.value, 100 * score.low, 100 * score.high, score.reason)
-
-
-def _copying(evidence: Evidence, who: Who, against: Who, options: Options) -> Score:
-    if evidence.encoder.held_out is None:
-        return Score(np.nan, reason="C_T compares with held-out items")
-    found = data_copying(
-        generated=evidence.encoder.array("generated"),
-        train=evidence.encoder.array("train"),
-        test=evidence.encoder.array("held_out"),
-        rng=evidence.rng(),
-        cells=options.cells,
-    )
-    # A z-score has no interval of its own: under "no copying" it is standard normal.
-    return Score(found.value, reason=found.reason)
-
-
 def _metric(
     name: str,
     title: str,
@@ -248,9 +220,9 @@ MEMORIZATION_METRICS = (
     # Alone: how many items are matched depends on how many samples there are.
     _metric("matched_items", "items matched", "more copying", "none", ITEMS[:1], _matched,
             _SOMEPALLI, _MANY),
-    _metric("authpct", "AuthPct", "less copying", "Wilson", ITEMS, _authentic,
+    _metric("authpct", "AuthPct", "less copying", "Wilson", ITEMS, authentic,
             "Alaa et al. 2022, arXiv 2102.08921", (0.0, 100.0)),
-    _metric("ct", "C_T", "less copying", "none", (("generated", "train"),), _copying,
+    _metric("ct", "C_T", "less copying", "none", ITEMS, copying,
             "Meehan et al. 2020, arXiv 2004.05675", (-np.inf, np.inf)),
 )  # fmt: skip
 """Metrics of the analysis `memorization`."""

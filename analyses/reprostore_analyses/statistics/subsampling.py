@@ -45,13 +45,19 @@ def subsampling_margin(
     -------
     ndarray of float64
         z · standard deviation, of the shape of the statistic; NaN with fewer than four items in a
-        set (then a single number), or where the statistic is undefined on a subsample. It says
-        nothing of the bias of the statistic itself.
+        set (then a single number), where the statistic is undefined on a subsample, or where all
+        subsamples have the same value, such as a coverage of 1. The interval is about the mean of
+        the statistic over sets of n items; it says nothing of the bias that this mean has.
 
     Notes
     -----
     m is n/2, at most `LARGEST`. The factor is that of the delete-d jackknife with d = n − m; of
-    several sets, the largest factor counts, so the interval is rather too wide.
+    several sets, the largest factor counts, so the interval is rather too wide. It is so too for FD
+    and KID of two equal distributions, whose deviation falls as 1/n and not as 1/√n: by √3, if m
+    is n/2. It is too narrow where few items decide, as for a coverage next to 1. On 200 normal
+    vectors in four dimensions, moved by half a deviation, 95 % intervals held the mean of FD, KID,
+    Vendi, precision, recall, density and coverage in 91 to 97 % of 60 to 150 repetitions, and in
+    95 to 100 % where they were not moved.
 
     References
     ----------
@@ -77,4 +83,5 @@ def subsampling_margin(
     )
     factor = max(size / (len(part) - size) for part, size in zip(sets, sizes, strict=True))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    return np.asarray(z * values.std(axis=0, ddof=1) * np.sqrt(factor))
+    margin = z * values.std(axis=0, ddof=1) * np.sqrt(factor)
+    return np.where(np.ptp(values, axis=0) == 0, np.nan, margin)
