@@ -23,6 +23,7 @@ from reprostore.specs import EncoderSpec, ModelSpec
 from reprostore.store import create_store, open_store
 from reprostore_analyses import vectors
 from reprostore_analyses.context import Context
+from reprostore_analyses.kernels import cyclic_shifts
 from reprostore_analyses.relations import RELATIONS
 from reprostore_analyses.reproducibility import (
     ReproducibilityOptions,
@@ -112,6 +113,28 @@ def test_the_mae_is_that_of_grey_levels_below_the_threshold(store):
     assert float(pair(score(store, mae_threshold=15.5))["mae_score"]) == 4 / 6
     assert float(at["rp"]) == 0  # constant images have no direction
     assert only_row(score(store))["mae_corrected"] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_score_beyond_chance_is_that_at_the_quantile_of_unrelated_pairs(store):
+    """Pictures that all look alike: .6 says nothing of them, and the 1 % threshold does."""
+    rng = np.random.default_rng(0)
+    base = pictures(1, seed=4)[0].astype(float)
+    own = [np.clip(base + rng.normal(0, 30, base.shape), 0, 255) for _ in range(40)]
+    near = [np.clip(each + rng.normal(0, 10, base.shape), 0, 255) for each in own]
+    a, b = ([np.rint(each).astype(np.uint8) for each in part] for part in (own, near))
+    add_run(store, "a", dict(enumerate(a)))
+    add_run(store, "b", dict(enumerate(b)))
+    at = pair(score(store, q=0.05))
+    assert float(at["rp"]) == float(at["chance"]) == 1.0
+    unrelated = [cosine(a[i], b[(i + s) % 40]) for s in cyclic_shifts(40) for i in range(40)]
+    level = float(at["chance_threshold"])
+    assert level == pytest.approx(np.quantile(unrelated, 0.95), abs=0.006)
+    assert np.mean(np.asarray(unrelated) > level) <= 0.05
+    assert np.mean(np.asarray(unrelated) > level - 0.005) > 0.05
+    hits = [cosine(x, y) > level for x, y in zip(a, b, strict=True)]
+    assert float(at["rp_beyond_chance"]) == np.mean(hits)
+    assert 0.5 < np.mean(hits) <= 1
+    assert float(at["rp_beyond_chance_low"]) < np.mean(hits)
 
 
 def test_the_chance_level_does_not_depend_on_one_shuffle(store):

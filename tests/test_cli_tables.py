@@ -17,6 +17,8 @@ NAN = float("nan")
 PAIR = {
     "run_a": "a/ddim/none", "run_b": "b/ddim/none", "seeds": 500,
     "rp": 0.84, "rp_low": 0.806, "rp_high": 0.87, "chance": 0.02, "corrected": 0.8367,
+    "chance_threshold": 0.345, "rp_beyond_chance": 0.9, "rp_beyond_chance_low": 0.88,
+    "rp_beyond_chance_high": 0.92,
     "mae_score": NAN, "mae_score_low": NAN, "mae_score_high": NAN, "mae_chance": NAN,
     "relation": "same recipe, other trainer seed", "checked": True, "drift": False,
 }  # fmt: skip
@@ -47,7 +49,8 @@ def test_pairs():
     assert "encoder sscd · θ 0.6 · MAE below 15 of 255 · 95 % intervals · seeds 500" in text
     line = next(line for line in text.splitlines() if ".84" in line)
     assert line.split() == [
-        "a", "b", ".84", "[.81,", ".87]", ".02", ".84", "–", "–", "other", "trainer", "seed",
+        "a", "b", ".84", "[.81,", ".87]", ".02", ".84", ".345", ".90", "[.88,", ".92]", "–", "–",
+        "other", "trainer", "seed",
     ]  # fmt: skip
 
 

@@ -245,9 +245,3 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch, package, spec):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DependencyError, match=rf"{package} is not installed.*\[encoders\]"):
         load(tmp_path, weights="n.bin", **spec)
-
-
-def test_options_of_another_kind_are_refused(tmp_path):
-    for spec in ({"kind": "pixel", "metric": "squared_l2"}, {"kind": "sscd", "layer": "x"}):
-        with pytest.raises(SpecError, match=r"has the option (metric|layer).*Remove"):
-            encoder_identity(EncoderSpec(**spec), tmp_path)

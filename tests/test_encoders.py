@@ -159,3 +159,9 @@ def test_missing_torch_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(DependencyError, match=r"torch is not installed.*reprostore\[generate\]"):
         load_encoder(torchscript(), tmp_path, (3, 8, 8))
+
+
+def test_options_of_another_kind_are_refused(tmp_path):
+    for spec in ({"kind": "pixel", "metric": "squared_l2"}, {"kind": "sscd", "layer": "x"}):
+        with pytest.raises(SpecError, match=r"has the option (metric|layer).*Remove"):
+            encoder_identity(EncoderSpec(**spec), tmp_path)

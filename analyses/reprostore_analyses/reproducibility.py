@@ -16,7 +16,7 @@ from reprostore_analyses.results import cached_result, run_inputs
 
 __all__ = ["VERSION", "ReproducibilityOptions", "reproducibility", "reproducibility_rows"]
 
-VERSION = 2
+VERSION = 3
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -38,8 +38,9 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
     xarray.Dataset
         Over (run_a, run_b): `rp` with `rp_low`, `rp_high` (Wilson) and `rp_all_low`,
         `rp_all_high` (holding for all pairs at once), `chance` and `corrected`; the
-        same of `mae_score`, with `mae_chance` and `mae_corrected`; `relation` (position in
-        attrs.relations) and `checked`; per seed `similarity` and `mae`; over thresholds `curve`
+        same of `mae_score`, with `mae_chance` and `mae_corrected`; `chance_threshold`, which a
+        share q of pairs of different seeds exceeds, and `rp_beyond_chance` at it; `relation`
+        (position in attrs.relations) and `checked`; per seed `similarity` and `mae`; over thresholds `curve`
         and `chance_curve`. NaN on the diagonal and between conditions, where `relation` is -1.
         `order` sorts the runs so that similar ones are neighbors. attrs.ceiling holds the RP of
         the pairs that are one model, or one recipe trained twice, or is None without such pairs.
@@ -135,7 +136,8 @@ def reproducibility_rows(
             continue
         columns = ("rp", "rp_low", "rp_high", "rp_all_low", "rp_all_high", "chance", "corrected",
                    "mae_score", "mae_score_low", "mae_score_high", "mae_chance",
-                   "mae_corrected")  # fmt: skip
+                   "mae_corrected", "chance_threshold", "rp_beyond_chance",
+                   "rp_beyond_chance_low", "rp_beyond_chance_high")  # fmt: skip
         rows.append(
             {
                 "run_a": paths[i],

@@ -24,6 +24,8 @@ class ReproducibilityOptions(Spec):
         The pairs of models that the table shows; the matrix is always that of all runs.
     allow_unchecked : bool
         Accept pairs whose noise cannot be compared; the result marks them.
+    q : float
+        Share of pairs of different seeds that the chance threshold lets through.
     confidence : float
         Of all intervals.
     rng_seed : int
@@ -37,5 +39,6 @@ class ReproducibilityOptions(Spec):
     samplers: tuple[Name, ...] | None = None
     compare: tuple[tuple[Name, Name], ...] | None = None
     allow_unchecked: bool = False
+    q: Annotated[float, Field(gt=0, lt=1)] = 0.01
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     rng_seed: Annotated[int, Field(ge=0)] = 0

@@ -12,6 +12,7 @@ from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import (
+    chance_threshold,
     corrected_score,
     cosine_chance_levels,
     mae_chance_level,
@@ -19,6 +20,7 @@ from reprostore_analyses.kernels import (
     rowwise_cosine,
     threshold_curve,
 )
+from reprostore_analyses.kernels.seriation import spectral_order
 from reprostore_analyses.pairing import check_pairing
 from reprostore_analyses.relations import RELATIONS, is_ceiling
 from reprostore_analyses.reproducibility_options import ReproducibilityOptions
@@ -78,6 +80,13 @@ def reproducibility_scores(
             variables[score + suffix] = matrix(np.where(defined, column, np.nan))
     variables["chance"] = matrix(similarity["chance"])
     variables["corrected"] = matrix(corrected_score(similarity["rp"], similarity["chance"]))
+    level = chance_threshold(grid, similarity["chance_curve"], options.q)
+    beyond = similarity["values"] > level[:, None]
+    low, high = wilson_interval(beyond.sum(axis=1), len(seeds), options.confidence)
+    known = ~np.isnan(level)
+    variables["chance_threshold"] = matrix(level)
+    for suffix, column in (("", beyond.mean(axis=1)), ("_low", low), ("_high", high)):
+        variables["rp_beyond_chance" + suffix] = matrix(np.where(known, column, np.nan))
     variables["mae_chance"] = matrix(images["chance"])
     variables["mae_corrected"] = matrix(corrected_score(images["score"], images["chance"]))
     variables["pairs"] = matrix(np.full(len(pairs), len(seeds)), fill=0)
@@ -105,6 +114,7 @@ def reproducibility_scores(
         threshold=options.threshold,
         mae_threshold=options.mae_threshold,
         confidence=options.confidence,
+        q=options.q,
         relations=list(RELATIONS),
         shifts=SHIFTS,
         drift=drifted_runs(context.store, runs),
@@ -216,30 +226,3 @@ def _image_agreement(
         np.isnan(values).any(axis=1), np.nan, (values < options.mae_threshold).mean(axis=1)
     )
     return {"values": values, "score": score, "chance": chance}
-
-
-def spectral_order(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order runs so that those with high scores stand side by side.
-
-    Parameters
-    ----------
-    scores : ndarray
-        (run, run) symmetric, in [0, 1]; NaN counts as 0.
-
-    Returns
-    -------
-    ndarray
-        (run,) int64, positions of the runs in order: that of the Fiedler vector of the graph
-        whose weights are the scores. The run that was first comes in the first half.
-
-    References
-    ----------
-    Atkins, Boman & Hendrickson 1998, "A spectral algorithm for seriation".
-    """
-    weights = np.nan_to_num(scores, nan=0.0)
-    np.fill_diagonal(weights, 0.0)
-    laplacian = np.diag(weights.sum(axis=1)) - weights
-    _, vectors = np.linalg.eigh(laplacian)
-    fiedler = vectors[:, 1]
-    fiedler = fiedler if fiedler[0] <= np.median(fiedler) else -fiedler
-    return np.argsort(np.round(fiedler, 9), kind="stable").astype(np.int64)

@@ -12,7 +12,7 @@ from reprostore_analyses.computing import Computed
 from reprostore_analyses.footnotes import footnotes, marks
 from reprostore_analyses.results import percent
 from reprostore_cli import metric_tables
-from reprostore_cli.cells import chance, interval, share
+from reprostore_cli.cells import chance, interval, number, share
 from reprostore_cli.output import table
 from reprostore_cli.theory_table import theory_cells
 from reprostore_cli.transition_tables import TABLES, TITLES
@@ -83,7 +83,8 @@ def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
 
 def _reproducibility(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     names = _short([row[key] for row in rows for key in ("run_a", "run_b")])
-    heads = ["A", "B", ">RP", ">chance", ">corr.", ">MAE score", ">chance", "items"]
+    heads = ["A", "B", ">RP", ">chance", ">corr.", ">chance θ", ">RP at it", ">MAE score",
+             ">chance", "items"]  # fmt: skip
     return heads, [
         [
             names[row["run_a"]],
@@ -91,6 +92,8 @@ def _reproducibility(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             interval(row, "rp"),
             chance(row, "chance", "RP"),
             share(row, "corrected"),
+            number(row["chance_threshold"], 3),
+            interval(row, "rp_beyond_chance"),
             interval(row, "mae_score"),
             chance(row, "mae_chance", "MAE score"),
             _related(row),

@@ -7,6 +7,7 @@ compared (seed, …) and per-seed values along the last axis of what is summariz
 from reprostore_analyses.kernels.chance import (
     ChanceLevel,
     chance_level,
+    chance_threshold,
     corrected_score,
     cyclic_shifts,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ExceedanceCounts",
     "SigmoidFit",
     "chance_level",
+    "chance_threshold",
     "check_cosine_threshold",
     "check_mae_threshold",
     "corrected_score",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from reprostore.errors import SpecError
-from reprostore_analyses.kernels.checks import Array, Floats, positive, same_shape
+from reprostore_analyses.kernels.checks import Array, Floats, fraction, positive, same_shape
 from reprostore_analyses.kernels.similarity import rowwise_cosine
 from reprostore_analyses.kernels.thresholds import ExceedanceCounts, Side
 
@@ -166,3 +166,34 @@ def corrected_score(score: ArrayLike, chance: ArrayLike) -> Floats:
     corrected = np.full(observed.shape, np.nan)
     np.divide(observed - expected, 1 - expected, out=corrected, where=expected != 1)
     return corrected
+
+
+def chance_threshold(thresholds: ArrayLike, chance: ArrayLike, q: float) -> Floats:
+    """Find the threshold that only a share q of pairs of different seeds exceeds.
+
+    A score at a fixed threshold says nothing where unrelated samples exceed it too; at this one it
+    does, whatever the encoder.
+
+    Parameters
+    ----------
+    thresholds : array_like, shape (threshold,)
+        θ, increasing.
+    chance : array_like, shape (…, threshold)
+        P(M(a_i, b_(i+s)) > θ), as `chance_level` returns it.
+    q : float
+        In (0, 1).
+
+    Returns
+    -------
+    ndarray of float64, shape (…)
+        The first θ at which the share is at most q; NaN where there is none.
+
+    Raises
+    ------
+    SpecError
+        q is not in (0, 1).
+    """
+    fraction(q, "quantile's q")
+    enough = np.asarray(chance, dtype=np.float64) <= q
+    found = np.asarray(thresholds, dtype=np.float64)[enough.argmax(axis=-1)]
+    return np.where(enough.any(axis=-1), found, np.nan)
