@@ -64,8 +64,11 @@ def cells(analysis: str, options: Spec, row: dict[str, Any]) -> dict[str, str]:
 
 def both(row: dict[str, Any], samples: str, unseen: str) -> str:
     """Write a value with its interval, and that of unseen real items after a slash."""
-    real = number(row[unseen]) if unseen in row else "–"
-    return bounded(row, samples) if real == "–" else f"{bounded(row, samples)} / {real}"
+    if unseen not in row or math.isnan(row[unseen]):
+        return bounded(row, samples)
+    alone = math.isnan(row[f"{samples}_low"])  # then the interval of the unseen is what is known
+    real = bounded(row, unseen) if alone else number(row[unseen])
+    return f"{bounded(row, samples)} / {real}"
 
 
 def bounded(row: dict[str, Any], name: str) -> str:
