@@ -12,7 +12,8 @@ from reprostore.errors import IdentityError, NotFoundError
 from reprostore.pending import as_written, missing_seeds
 from reprostore.specs import SamplerSpec
 from reprostore.store import open_store
-from reprostore.studies import generate_study, requests_of
+from reprostore.studies import generate_study
+from reprostore.study_requests import requests_of
 from reprostore.testing.models import tiny_checkpoint
 from reprostore.testing.store import write_units
 

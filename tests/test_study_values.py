@@ -6,8 +6,8 @@ import pytest
 
 from reprostore.errors import SpecError
 from reprostore.noise_schedules import SCHEDULE_KEYS, check_noise_schedule, check_recipe_schedule
-from reprostore.studies import requests_of
 from reprostore.study import load_study
+from reprostore.study_requests import requests_of
 
 STUDY = """\
 store = "s.zarr"

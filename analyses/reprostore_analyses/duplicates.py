@@ -14,9 +14,9 @@ from reprostore_analyses.kernels.duplicates import near_duplicates
 from reprostore_analyses.kernels.rank_test import mann_whitney
 from reprostore_analyses.kernels.ratio_rule import equal_items
 from reprostore_analyses.memorization import refuse_other_than_images
-from reprostore_analyses.results import cached_result, drifted_runs
+from reprostore_analyses.results import drifted_runs
 from reprostore_analyses.store_evidence import store_evidence
-from reprostore_analyses.subjects import Subject, subjects_of
+from reprostore_analyses.subjects import Subject, subjects_of, subjects_result
 
 VERSION = 1
 """Raised when a change to this code changes results: stored ones are then made again."""
@@ -99,24 +99,14 @@ def duplicates(context: Context, options: DuplicatesOptions) -> xr.Dataset:
         because="Duplicates are looked for among the training items of a model.",
     )
     refuse_other_than_images(subjects, "duplicates")
-    question = {
-        "analysis": "duplicates",
-        "version": VERSION,
-        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
-        "runs": [subject.run.path for subject in subjects],
-    }
-    inputs = {
-        "encoder": handle.fingerprint,
-        "skipped": skipped,
-        "runs": {subject.run.path: subject.inputs() for subject in subjects},
-    }
 
     def compute() -> xr.Dataset:
         result = _scores(context, options, subjects)
         result.attrs["skipped"] = skipped
         return result
 
-    return cached_result(context.store, "duplicates", question, inputs, compute)
+    chosen = (subjects, skipped)
+    return subjects_result(context, ("duplicates", VERSION), options, chosen, compute)
 
 
 def duplicates_rows(result: xr.Dataset, options: DuplicatesOptions) -> list[dict[str, Any]]:

@@ -10,8 +10,7 @@ from reprostore_analyses.context import Context
 from reprostore_analyses.memorization import refuse_other_than_images
 from reprostore_analyses.metric_scores import chosen_metrics, metric_rows, metric_scores
 from reprostore_analyses.metrics.fidelity import FIDELITY_METRICS
-from reprostore_analyses.results import cached_result
-from reprostore_analyses.subjects import subjects_of
+from reprostore_analyses.subjects import subjects_of, subjects_result
 
 VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
@@ -96,24 +95,14 @@ def fidelity(context: Context, options: FidelityOptions) -> xr.Dataset:
         because="Samples are compared with the training items of their model.",
     )
     refuse_other_than_images(subjects, "fidelity")
-    question = {
-        "analysis": "fidelity",
-        "version": VERSION,
-        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
-        "runs": [subject.run.path for subject in subjects],
-    }
-    inputs = {
-        "encoder": context.encoder(options.encoder).fingerprint,
-        "skipped": skipped,
-        "runs": {subject.run.path: subject.inputs() for subject in subjects},
-    }
 
     def compute() -> xr.Dataset:
         result = metric_scores(context, options, subjects, metrics, neighbors=1)
         result.attrs["skipped"] = skipped
         return result
 
-    return cached_result(context.store, "fidelity", question, inputs, compute)
+    chosen = (subjects, skipped)
+    return subjects_result(context, ("fidelity", VERSION), options, chosen, compute)
 
 
 def fidelity_rows(result: xr.Dataset, options: FidelityOptions) -> list[dict[str, Any]]:

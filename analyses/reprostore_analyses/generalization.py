@@ -9,8 +9,7 @@ from reprostore_analyses.context import Context
 from reprostore_analyses.generalization_options import GeneralizationOptions
 from reprostore_analyses.generalization_scores import generalization_scores
 from reprostore_analyses.kernels import check_cosine_threshold
-from reprostore_analyses.results import cached_result
-from reprostore_analyses.subjects import subjects_of
+from reprostore_analyses.subjects import subjects_of, subjects_result
 
 __all__ = ["VERSION", "GeneralizationOptions", "generalization", "generalization_rows"]
 
@@ -69,23 +68,11 @@ def generalization(context: Context, options: GeneralizationOptions) -> xr.Datas
         analysis="generalization",
         because="The GL score compares samples with the training items of their model.",
     )
-    question = {
-        "analysis": "generalization",
-        "version": VERSION,
-        # However they were chosen, the runs are those below.
-        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
-        "runs": [subject.run.path for subject in subjects],
-    }
-    inputs = {
-        "encoder": encoder.fingerprint,
-        "skipped": skipped,
-        "runs": {subject.run.path: subject.inputs() for subject in subjects},
-    }
-    return cached_result(
-        context.store,
-        "generalization",
-        question,
-        inputs,
+    return subjects_result(
+        context,
+        ("generalization", VERSION),
+        options,
+        (subjects, skipped),
         lambda: generalization_scores(context, options, subjects, skipped),
     )
 

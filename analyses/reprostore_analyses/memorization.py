@@ -15,8 +15,8 @@ from reprostore_analyses.memorization_options import MemorizationOptions
 from reprostore_analyses.metric_scores import chosen_metrics, metric_rows, metric_scores
 from reprostore_analyses.metrics.evidence import Evidence
 from reprostore_analyses.metrics.memorization import MEMORIZATION_METRICS
-from reprostore_analyses.results import cached_result, thresholds
-from reprostore_analyses.subjects import Subject, subjects_of
+from reprostore_analyses.results import thresholds
+from reprostore_analyses.subjects import Subject, subjects_of, subjects_result
 
 VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
@@ -66,18 +66,6 @@ def memorization(context: Context, options: MemorizationOptions) -> xr.Dataset:
     )
     refuse_other_than_images(subjects, "memorization")
     groups = {s.run.path: _group(context, s) for s in subjects}
-    question = {
-        "analysis": "memorization",
-        "version": VERSION,
-        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
-        "runs": [subject.run.path for subject in subjects],
-    }
-    inputs = {
-        "encoder": context.encoder(options.encoder).fingerprint,
-        "skipped": skipped,
-        "groups": groups,
-        "runs": {subject.run.path: subject.inputs() for subject in subjects},
-    }
 
     def compute() -> xr.Dataset:
         result = metric_scores(
@@ -93,7 +81,10 @@ def memorization(context: Context, options: MemorizationOptions) -> xr.Dataset:
         result.attrs["capacity"] = _capacities(result, groups, options.epsilon)
         return result
 
-    return cached_result(context.store, "memorization", question, inputs, compute)
+    chosen = (subjects, skipped)
+    return subjects_result(
+        context, ("memorization", VERSION), options, chosen, compute, groups=groups
+    )
 
 
 def memorization_rows(result: xr.Dataset, options: MemorizationOptions) -> list[dict[str, Any]]:

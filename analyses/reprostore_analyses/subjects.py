@@ -1,14 +1,17 @@
 """Runs with the items that their models were trained on, and those that they never saw."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import xarray as xr
 
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.ingest import StoredDataset
 from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
-from reprostore_analyses.results import run_inputs
+from reprostore_analyses.results import cached_result, run_inputs
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,47 @@ def subjects_of(
         )
     skipped = sorted({run.path for run in runs} - {subject.run.path for subject in subjects})
     return subjects, skipped
+
+
+def subjects_result(
+    context: Context,
+    analysis: tuple[str, int],
+    options: Any,  # noqa: ANN401  # of any analysis that chooses runs
+    chosen: tuple[list[Subject], list[str]],
+    compute: Callable[[], xr.Dataset],
+    **inputs: Any,  # noqa: ANN401  # what else the result is made from, as JSON
+) -> xr.Dataset:
+    """Return the stored result of an analysis of subjects, or compute and store it.
+
+    Parameters
+    ----------
+    context : Context
+        The store, and what the study says.
+    analysis : (str, int)
+        Name and version.
+    options : Spec
+        Of the analysis.
+    chosen : tuple
+        Of `subjects_of`.
+    compute : callable
+        Makes the result.
+    **inputs
+        Fingerprints of what it is made from beside the subjects and the encoder.
+    """
+    subjects, skipped = chosen
+    question = {
+        "analysis": analysis[0],
+        "version": analysis[1],
+        # However they were chosen, the runs are those below.
+        "options": options.model_dump(mode="json", exclude={"models", "samplers"}),
+        "runs": [subject.run.path for subject in subjects],
+    }
+    inputs |= {
+        "encoder": context.encoder(options.encoder).fingerprint,
+        "skipped": skipped,
+        "runs": {subject.run.path: subject.inputs() for subject in subjects},
+    }
+    return cached_result(context.store, analysis[0], question, inputs, compute)
 
 
 def _subject(context: Context, run: Run, analysis: str, *, control: bool) -> Subject | None:
