@@ -6,7 +6,7 @@ from analyzing import add_dataset, add_run, pictures, subset
 from commands import Repro
 from scipy import stats
 
-from reprostore.errors import MissingDataError, PairingError, SpecError
+from reprostore.errors import DatasetError, MissingDataError, PairingError, SpecError
 from reprostore.store import create_store
 from reprostore_analyses.context import Context
 from reprostore_analyses.distances import DistancesOptions, distances, distances_rows
@@ -15,6 +15,8 @@ from reprostore_analyses.fidelity import FidelityOptions, fidelity, fidelity_row
 from reprostore_analyses.kernels.frechet import frechet_distance
 from reprostore_analyses.memorization import memorization, memorization_rows
 from reprostore_analyses.memorization_options import MemorizationOptions
+from reprostore_analyses.metric_scores import _no_more_than_real
+from reprostore_analyses.metrics.base import share
 
 SHAPE = (1, 12, 12)
 ITEMS = pictures(90, seed=9, shape=SHAPE)
@@ -121,6 +123,45 @@ class TestMemorization:
         (row,) = [row for row in rows if row["table"] == "capacity"]
         assert (row["emm"], row["next_size"], row["models"]) == (20, 40, 3)
 
+    def test_the_control_of_one_run_is_not_that_of_another(self, store, tmp_path):
+        """The range of C_T without copying depends on the samples, too few of which have none."""
+        many = dict(enumerate(pictures(60, 5, SHAPE)))
+        add_run(store, "many", many, trained_on=subset("0-19"))
+        options = MemorizationOptions(metrics=("ct",), models=("a", "many"))
+        result = memorization(Context(store), options)
+        alone = memorization(Context(store), MemorizationOptions(metrics=("ct",), models=("many",)))
+        assert np.isnan(value(result, "a", "ct", "held_out|train", "high"))
+        for part in ("low", "high"):
+            control = value(result, "many", "ct", "held_out|train", part)
+            assert control == value(alone, "many", "ct", "held_out|train", part)
+            assert abs(control) > 0.5
+
+    def test_items_that_were_trained_on_are_no_control(self, store):
+        spec = store.run("a/s/none").spec.model_spec.model_copy(update={"held_out": "10-60"})
+        for compute, options in (
+            (memorization, self.OPTIONS), (fidelity, FidelityOptions(subsamples=2)),
+        ):  # fmt: skip
+            with pytest.raises(DatasetError, match=r"10 items .* both held out .* and trained on"):
+                compute(
+                    Context(store, models={"a": spec}),
+                    options.model_copy(update={"models": ("a",)}),
+                )
+
+    def test_closed_forms_and_unnamed_models_have_no_capacity(self, tmp_path):
+        store = create_store(tmp_path / "t.zarr")
+        add_dataset(store, tmp_path, ITEMS, held_out="50-89")
+        for model, index, known in (
+            ("a", "0-19", {"family": "net", "width": 8}),
+            ("b", "0-39", {"family": "net", "width": 8}),
+            ("wide", "0-39", {"family": "net", "width": 16}),
+            ("x", "0-19", {}),
+            ("y", "0-39", {}),
+        ):
+            samples = dict(zip(SEEDS, made("copies"), strict=True))
+            add_run(store, model, samples, trained_on=subset(index), **known)
+        result = memorization(Context(store), self.OPTIONS)
+        assert list(result.attrs["capacity"]) == ["net 8 on items under s"]
+
     def test_rows_name_what_does_not_exceed_unseen_items(self, store):
         rows = memorization_rows(memorization(Context(store), self.OPTIONS), self.OPTIONS)
         marks = {
@@ -128,9 +169,26 @@ class TestMemorization:
             for row in rows
             if row["table"] == ""
         }
-        assert not marks["a", "ratio"]
-        assert marks["c", "ratio"]
-        assert marks["c", "authpct"]
+        assert marks["a", "ratio"] is False
+        assert marks["c", "ratio"] is True
+        assert marks["c", "authpct"] is True
+        assert marks["a", "cliques"] is None  # without an interval nothing can be told
+        assert marks["a", "similarity_std"] is None
+
+    def test_a_difference_that_a_test_finds_is_no_lack_of_evidence(self):
+        """80 and 55 of 1,000: the intervals overlap, that of the difference is above 0."""
+        options = MemorizationOptions()
+        hits = {"generated_train": 80, "held_out_train": 55}
+        row = {"higher": "more copying"}
+        for name, count in hits.items():
+            found = share(np.arange(1000) < count, options)
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        assert row["generated_train_low"] < row["held_out_train_high"]
+        assert _no_more_than_real(row) is False
+        few = share(np.arange(20) < 2, options)
+        row |= {"held_out_train": few.value, "held_out_train_low": few.low,
+                "held_out_train_high": few.high}  # fmt: skip
+        assert _no_more_than_real(row) is True
 
     def test_without_a_control(self, tmp_path):
         store = create_store(tmp_path / "t.zarr")
@@ -163,11 +221,29 @@ class TestMemorization:
 
 
 class TestFidelity:
-    def test_distances_to_what_was_seen_and_what_was_not(self, store):
-        options = FidelityOptions(metrics=("fd", "precision", "vendi"), subsamples=4)
+    def test_samples_and_unseen_items_are_compared_in_equal_numbers(self, tmp_path):
+        """Both are of one distribution, and 60 against 20: neither shows more variety."""
+        store = create_store(tmp_path / "t.zarr")
+        add_dataset(store, tmp_path, pictures(80, 3, SHAPE), held_out="60-79")
+        many = dict(enumerate(pictures(60, 5, SHAPE)))
+        add_run(store, "a", many, trained_on=subset("0-59"))
+        options = FidelityOptions(metrics=("coverage", "vendi", "fd"), subsamples=4)
         result = fidelity(Context(store), options)
+        assert result["compared"].values.tolist() == [20]
+        assert value(result, "a", "vendi", "generated|generated") < 20
+        own, real = (
+            value(result, "a", "coverage", f"{who}|train") for who in ("generated", "held_out")
+        )
+        assert abs(own - real) < 0.25
+        own, real = (value(result, "a", "fd", f"{who}|train") for who in ("generated", "held_out"))
+        assert own == pytest.approx(real, rel=0.3)
+
+    def test_distances_to_what_was_seen_and_what_was_not(self, store):
+        options = FidelityOptions(metrics=("fd", "precision", "vendi"), subsamples=4, models=("a",))
+        spec = store.run("a/s/none").spec.model_spec.model_copy(update={"held_out": "50-57"})
+        result = fidelity(Context(store, models={"a": spec}), options)  # as many as samples
         vectors = [flat(x) - flat(x).mean(axis=1, keepdims=True)
-                   for x in (made("copies"), ITEMS[:20], ITEMS[50:])]  # fmt: skip
+                   for x in (made("copies"), ITEMS[:20], ITEMS[50:58])]  # fmt: skip
         for comparison, real, generated in (
             ("generated|train", 1, 0), ("generated|held_out", 2, 0), ("held_out|train", 1, 2),
         ):  # fmt: skip
@@ -231,16 +307,14 @@ class TestDuplicates:
         options = DuplicatesOptions(threshold=0.9)
         result = duplicates(Context(store), options)
         rows = {row["run"][0]: row for row in duplicates_rows(result, options)}
-        # Items 3, 7 and 8 are alike; 3 and 7 are equal. Samples copy 3 (twice), 1, 0, 2, 6, 9, 15.
-        assert (rows["a"]["exact"], rows["a"]["near"], rows["a"]["copied"]) == (2, 3, 7)
-        counts = np.zeros(20)
-        counts[[3, 7, 8]] = 2
-        copied = np.isin(np.arange(20), [3, 1, 0, 2, 6, 9, 15])
-        assert rows["a"]["copied_mean"] == pytest.approx(counts[copied].mean())
-        assert rows["a"]["other_mean"] == pytest.approx(counts[~copied].mean())
-        expected = stats.mannwhitneyu(
-            counts[copied], counts[~copied], method="asymptotic", use_continuity=False
-        )
+        # Items 3, 7, 8 are a group; 3 and 7 are equal. Samples copy 3 (twice), 1, 0, 2, 6, 9, 15:
+        # 7 of the 18 groups, and 7 and 8 do not count as items that nobody copied.
+        assert (rows["a"]["exact"], rows["a"]["near"]) == (2, 3)
+        assert (rows["a"]["groups"], rows["a"]["copied"]) == (18, 7)
+        copied, others = [2, 0, 0, 0, 0, 0, 0], [0] * 11
+        assert rows["a"]["copied_mean"] == pytest.approx(2 / 7)
+        assert rows["a"]["other_mean"] == 0
+        expected = stats.mannwhitneyu(copied, others, method="asymptotic", use_continuity=False)
         assert rows["a"]["p"] == pytest.approx(expected.pvalue, rel=1e-9)
         assert result["copies"].sel(run="a/s/none", item=3) == 2
         assert (result["count"].sel(run="a/s/none").values[20:] == -1).all()

@@ -23,13 +23,20 @@ from reprostore.specs import EncoderSpec, ModelSpec
 from reprostore.store import create_store, open_store
 from reprostore_analyses import vectors
 from reprostore_analyses.context import Context
-from reprostore_analyses.kernels import cyclic_shifts
+from reprostore_analyses.kernels import (
+    chance_level,
+    chance_threshold,
+    cyclic_shifts,
+    fine_thresholds,
+    rowwise_cosine,
+)
 from reprostore_analyses.relations import RELATIONS
 from reprostore_analyses.reproducibility import (
     ReproducibilityOptions,
     reproducibility,
     reproducibility_rows,
 )
+from reprostore_analyses.reproducibility_chance import beyond_chance
 
 # The package's own name for it is the function.
 module = importlib.import_module("reprostore_analyses.reproducibility")
@@ -124,6 +131,7 @@ def test_the_score_beyond_chance_is_that_at_the_quantile_of_unrelated_pairs(stor
     a, b = ([np.rint(each).astype(np.uint8) for each in part] for part in (own, near))
     add_run(store, "a", dict(enumerate(a)))
     add_run(store, "b", dict(enumerate(b)))
+    assert np.isnan(pair(score(store))["rp_beyond_chance"])  # 40 seeds do not tell 1 %
     at = pair(score(store, q=0.05))
     assert float(at["rp"]) == float(at["chance"]) == 1.0
     unrelated = [cosine(a[i], b[(i + s) % 40]) for s in cyclic_shifts(40) for i in range(40)]
@@ -135,6 +143,45 @@ def test_the_score_beyond_chance_is_that_at_the_quantile_of_unrelated_pairs(stor
     assert float(at["rp_beyond_chance"]) == np.mean(hits)
     assert 0.5 < np.mean(hits) <= 1
     assert float(at["rp_beyond_chance_low"]) < np.mean(hits)
+
+
+def test_the_threshold_of_vectors_that_are_nearly_equal_is_found_near_one():
+    """Cosines of .999 and more between all samples, and identical ones between the runs."""
+    rng = np.random.default_rng(0)
+    vectors = 30 + rng.normal(size=(200, 8))
+    grid, fine = np.linspace(-1, 1, 401), fine_thresholds(np.linspace(-1, 1, 401))
+    levels = chance_level(vectors, vectors, fine).by_shift
+    found = chance_threshold(fine, levels, 0.01)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    shifted = np.concatenate(
+        [(unit * np.roll(unit, -s, axis=0)).sum(axis=1) for s in cyclic_shifts(200)]
+    )
+    exact = np.quantile(shifted, 0.99)
+    assert exact > 0.999
+    assert exact <= float(found.value) < 1 - (1 - exact) * 0.6
+    assert float(found.low) < float(found.value) < float(found.high)
+    coarse = chance_threshold(grid, chance_level(vectors, vectors, grid).by_shift, 0.01)
+    assert np.isnan(coarse.value)  # at the largest possible similarity nothing can be told
+
+
+def test_intervals_beyond_chance_hold_as_often_as_they_say():
+    """Two runs with a common part: the truth is that of very many seeds."""
+    rng = np.random.default_rng(0)
+    grid = np.linspace(-1, 1, 401)
+    fine = fine_thresholds(grid)
+
+    def runs(count):
+        common = rng.normal(size=(count, 6))
+        return (common + rng.normal(0, 0.8, common.shape) for _ in range(2))
+
+    def beyond(a, b):
+        levels = chance_level(a, b, fine).by_shift[None]
+        found = beyond_chance(rowwise_cosine(a, b)[None], levels, grid, ReproducibilityOptions())
+        return [float(found[f"rp_beyond_chance{end}"][0]) for end in ("", "_low", "_high")]
+
+    truth = beyond(*runs(20_000))[0]
+    found = [beyond(*runs(150)) for _ in range(60)]
+    assert np.mean([low <= truth <= high for _, low, high in found]) >= 0.9
 
 
 def test_the_chance_level_does_not_depend_on_one_shuffle(store):

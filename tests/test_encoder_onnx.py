@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reprostore.encoders import encoder_identity, load_encoder
-from reprostore.errors import ModelError, SpecError
+from reprostore.encoders.onnx_files import external_digests
+from reprostore.errors import ModelError, NotFoundError, SpecError
 from reprostore.specs import EncoderSpec
 
 onnx = pytest.importorskip("onnx")
@@ -136,6 +137,17 @@ def test_networks_quantized_by_the_whole_batch_run_one_image_at_a_time(tmp_path)
     encoder = load(tmp_path, batch_size=5)
     apart = np.concatenate([encoder.encode(image[None]) for image in images])
     np.testing.assert_array_equal(encoder.encode(images), apart)
+
+
+def test_weights_in_a_file_of_a_long_name_count_too(tmp_path):
+    long = "w" * 150 + ".data"
+    entry = b"\n\x08location\x12" + bytes([len(long) % 128 + 128, len(long) // 128])
+    (tmp_path / "n.onnx").write_bytes(b"head" + entry + long.encode() + b"tail")
+    (tmp_path / long).write_bytes(b"weights")
+    assert list(external_digests(tmp_path / "n.onnx")) == [long]
+    (tmp_path / long).unlink()
+    with pytest.raises(NotFoundError, match=r"does not exist.*keeps weights in it"):
+        external_digests(tmp_path / "n.onnx")
 
 
 def test_a_real_sscd():

@@ -47,7 +47,7 @@ def evidence(generated, train, held_out, *, cosine=True, project=None, rng_seed=
     )
 
 
-def data(generated=60, train=50, held_out=40):
+def data(generated=60, train=50, held_out=60):
     items = pictures(train, 1)
     made = pictures(generated, 2)
     made[: generated // 3] = items[: generated // 3] ^ 1  # copies, one grey level off

@@ -225,6 +225,24 @@ def test_a_training_killed_many_times_ends_in_the_same_bits(tmp_path):
     assert kill_rounds(tmp_path, 10, seed=1) >= 10
 
 
+def test_a_checkpoint_is_kept_also_after_a_kill_between_state_and_model(tmp_path, monkeypatch):
+    made = recipe(checkpoints=(2,))
+    train(tmp_path / "whole", made)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reprostore.training.loop.write_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "m", made)
+    assert saved_state(tmp_path).name == "state-2.pt"
+    assert not (tmp_path / "m@2").exists()
+    train(tmp_path / "m", made)
+    assert same(weights(tmp_path / "m@2"), weights(tmp_path / "whole@2"))
+    assert same(weights(tmp_path / "m"), weights(tmp_path / "whole"))
+
+
 def test_processes_that_begin_the_same_training_wait_and_find_the_model(tmp_path):
     """The state folder goes while they wait; the lock is held until all of them are there."""
     lock = FileLock(tmp_path / "m.training.lock")

@@ -18,7 +18,7 @@ from reprostore_analyses.results import drifted_runs
 from reprostore_analyses.store_evidence import store_evidence
 from reprostore_analyses.subjects import Subject, subjects_of, subjects_result
 
-VERSION = 1
+VERSION = 2
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -66,12 +66,13 @@ def duplicates(context: Context, options: DuplicatesOptions) -> xr.Dataset:
     -------
     xarray.Dataset
         Over run: `train_size`, `exact` and `near`, numbers of items that have an exactly equal
-        and a near-identical other; `copied`, number of different items that samples copy;
-        `copied_mean` and `other_mean`, mean numbers of near-identical others of the items that
-        are copied and of those that are not; `z`, the rank test of the two, and `p`, two-sided,
-        from the normal approximation. Over (run, item): `count`, `group` and `copies` (samples
-        that copy the item), −1 beyond the run's items; `item` counts positions among a run's own
-        training items.
+        and a near-identical other; `groups`, number of groups of items that are near-identical
+        or connected by such, items without any being groups of one; `copied`, groups of which
+        samples copy an item; `copied_mean` and `other_mean`, mean numbers of further items in
+        groups that are copied and that are not; `z`, the rank test of the two over groups, and
+        `p`, two-sided, from the normal approximation. Over (run, item): `count` of near-identical
+        others, `group` (position of its first item) and `copies` (samples nearest to the item), −1
+        beyond the run's items; `item` counts positions among a run's own training items.
 
     Raises
     ------
@@ -111,12 +112,13 @@ def duplicates(context: Context, options: DuplicatesOptions) -> xr.Dataset:
 
 def duplicates_rows(result: xr.Dataset, options: DuplicatesOptions) -> list[dict[str, Any]]:
     """Return one row per run, as the table and ``--json`` show them."""
-    counts = ("train_size", "seeds", "exact", "near", "copied")
+    counts = ("train_size", "seeds", "exact", "near", "groups", "copied")
     return [
         {
             "run": str(path),
             "encoder": options.encoder,
             "threshold": options.threshold,
+            "copy_threshold": float(result.attrs["copy_threshold"]),
             **{name: int(result[name][place]) for name in counts},
             **{
                 name: float(result[name][place]) for name in ("copied_mean", "other_mean", "z", "p")
@@ -152,13 +154,18 @@ def _scores(context: Context, options: DuplicatesOptions, subjects: list[Subject
         copies = np.bincount(copied, minlength=len(counts))
         for name, each in (("count", counts), ("group", groups), ("copies", copies)):
             per_item[name][row, : len(counts)] = each
-        test = mann_whitney(counts[copies > 0], counts[copies == 0])
+        # Of near-identical items a sample has one nearest, which says nothing against the others:
+        # what is copied or not is the group.
+        heads, sizes = np.unique(groups, return_counts=True)
+        hit = np.isin(heads, groups[copied])
+        others = sizes - 1
+        test = mann_whitney(others[hit], others[~hit])
         if np.isnan(test.z):
             reasons[subject.run.path] = (
                 "no item is copied"
-                if not copies.any()
+                if not hit.any()
                 else "all items are copied"
-                if copies.all()
+                if hit.all()
                 else "all items have the same number of near-identical others"
             )
         shares = np.bincount(equal, minlength=len(equal))[equal]
@@ -167,9 +174,10 @@ def _scores(context: Context, options: DuplicatesOptions, subjects: list[Subject
             "seeds": len(near.values),
             "exact": int((shares > 1).sum()),
             "near": int((counts > 0).sum()),
-            "copied": int((copies > 0).sum()),
-            "copied_mean": float(counts[copies > 0].mean()) if copies.any() else np.nan,
-            "other_mean": float(counts[copies == 0].mean()) if not copies.all() else np.nan,
+            "groups": len(heads),
+            "copied": int(hit.sum()),
+            "copied_mean": float(others[hit].mean()) if hit.any() else np.nan,
+            "other_mean": float(others[~hit].mean()) if not hit.all() else np.nan,
             "z": test.z,
             "p": math.erfc(abs(test.z) / math.sqrt(2)),
         }

@@ -12,7 +12,7 @@ from reprostore_analyses.metric_scores import chosen_metrics, metric_rows, metri
 from reprostore_analyses.metrics.fidelity import FIDELITY_METRICS
 from reprostore_analyses.subjects import subjects_of, subjects_result
 
-VERSION = 2
+VERSION = 3
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -74,7 +74,9 @@ def fidelity(context: Context, options: FidelityOptions) -> xr.Dataset:
     xarray.Dataset
         As `reprostore_analyses.metric_scores.metric_scores`, for the comparisons
         "generated|train", "generated|held_out" and "held_out|train"; the Vendi score, which is of
-        one set, for "generated|generated", "held_out|held_out" and "train|train".
+        one set, for "generated|generated", "held_out|held_out" and "train|train". Of samples and
+        held-out items as many are compared, `compared`: of the larger set those with the smallest
+        digests, which is as good as drawn at random.
 
     Raises
     ------

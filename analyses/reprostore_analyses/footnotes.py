@@ -95,8 +95,8 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
         )
     if any(row.get("no_more_than_real") for row in rows):
         notes.append(
-            f"{CHANCE} No evidence of copying: unseen real items show as much, within the "
-            "intervals."
+            f"{CHANCE} No more copying than unseen real items show, as far as these numbers tell: "
+            "the interval of the difference includes 0."
         )
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         own = [row for row in rows if row.get("reason") == reason]

@@ -17,8 +17,9 @@ from reprostore_analyses.metrics.evidence import Evidence
 from reprostore_analyses.metrics.memorization import MEMORIZATION_METRICS
 from reprostore_analyses.results import thresholds
 from reprostore_analyses.subjects import Subject, subjects_of, subjects_result
+from reprostore_analyses.transition_groups import REFERENCES, architecture
 
-VERSION = 2
+VERSION = 3
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -113,21 +114,23 @@ def refuse_other_than_images(subjects: Sequence[Subject], analysis: str) -> None
             )
 
 
-def _group(context: Context, subject: Subject) -> str:
-    """Name the models that differ in their training items, seed and snapshot alone."""
+def _group(context: Context, subject: Subject) -> str | None:
+    """Name the models that differ in their training items, seed and snapshot alone.
+
+    None for closed forms, and for models of which nothing tells the architecture.
+    """
     spec, path = context.model_spec(subject.run), subject.run.path
-    known = [
-        str(value)
-        for value in (spec.family, spec.width and f"width {spec.width}", spec.recipe)
-        if value
-    ]
-    if not known:
-        known = [f"{spec.parameters} parameters"] if spec.parameters else []
+    name = architecture(spec)
+    if name is None or spec.source in REFERENCES:
+        return None
     _, sampler, condition = path.split("/")
-    return " ".join([*known, "under", sampler] + ([condition] if condition != "none" else []))
+    parts = [name, "on", subject.dataset.name, "under", sampler]
+    return " ".join(parts + ([condition] if condition != "none" else []))
 
 
-def _capacities(result: xr.Dataset, groups: dict[str, str], epsilon: float) -> dict[str, Any]:
+def _capacities(
+    result: xr.Dataset, groups: dict[str, str | None], epsilon: float
+) -> dict[str, Any]:
     """Return EMM by group, where there is the ratio rule and more than one N."""
     found: dict[str, Any] = {}
     if "ratio" not in result["metric"].values:
@@ -135,7 +138,7 @@ def _capacities(result: xr.Dataset, groups: dict[str, str], epsilon: float) -> d
     shares = result["value"].sel(metric="ratio", comparison="generated|train").values
     sizes = result["train_size"].values
     members = [groups[path] for path in result["run"].values.tolist()]
-    for name in dict.fromkeys(members):
+    for name in dict.fromkeys(name for name in members if name is not None):
         own = np.asarray([group == name for group in members])
         if len(np.unique(sizes[own])) < 2:
             continue

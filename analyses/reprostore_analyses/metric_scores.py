@@ -14,6 +14,10 @@ from reprostore_analyses.results import drifted_runs
 from reprostore_analyses.store_evidence import store_evidence
 from reprostore_analyses.subjects import Subject
 
+SIZES = ("seeds", "train_size", "held_out_size", "compared")
+"""Numbers of samples and items; the last is how many of samples and of held-out items metrics of
+whole sets are computed of."""
+
 PerSeed = Callable[[Evidence, Subject], dict[str, Any]]
 """Makes per-seed values of a run, (seed,), of any dtype; those of other seeds are NaN or -1."""
 
@@ -71,7 +75,7 @@ def metric_scores(
     -------
     xarray.Dataset
         `value`, `low` and `high` over (run, metric, comparison), NaN where there is none;
-        `seeds`, `train_size`, `held_out_size` over run; per-seed values over (run, seed).
+        `SIZES` over run; per-seed values over (run, seed).
         attrs.metrics tells how each metric is read, attrs.reasons why a score is NaN or what has
         to be known to read it.
     """
@@ -80,14 +84,15 @@ def metric_scores(
     seeds = np.unique(np.concatenate([subject.written.seeds for subject in subjects]))
     shape = (len(subjects), len(metrics), len(comparisons))
     scores = {name: np.full(shape, np.nan) for name in ("value", "low", "high")}
-    sizes = np.zeros((3, len(subjects)), dtype=np.int64)
+    sizes = np.zeros((4, len(subjects)), dtype=np.int64)
     kept: dict[str, np.ndarray[Any, Any]] = {}
     reasons: dict[str, dict[str, str]] = {}
     known: dict[Any, Score] = {}
     for row, subject in enumerate(subjects):
         evidence = store_evidence(context, subject, options.encoder, neighbors, options.rng_seed)
         spaces = (evidence.encoder.generated, evidence.encoder.train, evidence.encoder.held_out)
-        sizes[:, row] = [0 if items is None else items.shape[0] for items in spaces]
+        sizes[:3, row] = [0 if items is None else items.shape[0] for items in spaces]
+        sizes[3, row] = evidence.compared
         for column, metric in enumerate(metrics):
             for who, against in metric.comparisons:
                 place = (row, column, comparisons.index(f"{who}|{against}"))
@@ -95,7 +100,7 @@ def metric_scores(
                     score = Score(np.nan)  # nobody asked for the control
                 else:
                     # Real items against real ones are the same for runs of the same items.
-                    of_run = "generated" in (who, against)
+                    of_run = "generated" in (who, against) or metric.own_control
                     key = (metric.name, who, against, subject.run.path if of_run else subject.real)
                     if key not in known:
                         known[key] = metric.compute(evidence, who, against, options)
@@ -112,10 +117,7 @@ def metric_scores(
             kept[name][row, np.searchsorted(seeds, subject.written.seeds)] = values
     result = xr.Dataset(
         {name: (("run", "metric", "comparison"), values) for name, values in scores.items()}
-        | {
-            name: ("run", values)
-            for name, values in zip(("seeds", "train_size", "held_out_size"), sizes, strict=True)
-        }
+        | {name: ("run", values) for name, values in zip(SIZES, sizes, strict=True)}
         | {name: (("run", "seed"), values) for name, values in kept.items()},
         coords={
             "run": [subject.run.path for subject in subjects],
@@ -166,9 +168,7 @@ def metric_rows(result: xr.Dataset) -> list[dict[str, Any]]:
                 "higher": described[metric]["higher"],
                 "interval": described[metric]["interval"],
                 "encoder": str(result.attrs["encoder"]),
-                "seeds": int(at["seeds"]),
-                "train_size": int(at["train_size"]),
-                "held_out_size": int(at["held_out_size"]),
+                **{name: int(at[name]) for name in SIZES},
             }
             notes = []
             for comparison in result["comparison"].values.tolist():
@@ -184,14 +184,31 @@ def metric_rows(result: xr.Dataset) -> list[dict[str, Any]]:
     return rows
 
 
-def _no_more_than_real(row: dict[str, Any]) -> bool:
-    """Say whether a metric of copying shows no more of it than unseen real items do."""
-    low, high = (row.get(f"generated_train{bound}", np.nan) for bound in ("_low", "_high"))
-    real = row.get("held_out_train", np.nan)
-    if np.isnan(low):
-        low = high = row.get("generated_train", np.nan)
-    if row["higher"] == "more copying":
-        return bool(low <= row.get("held_out_train_high", real) or low <= real)
-    if row["higher"] == "less copying":
-        return bool(high >= row.get("held_out_train_low", real) or high >= real)
-    return False
+def _no_more_than_real(row: dict[str, Any]) -> bool | None:
+    """Say whether samples show no more copying than unseen real items do, as far as can be told.
+
+    The difference of two scores has an interval whose ends follow from those of the two: the
+    distances to the ends are squared and added.
+
+    Returns
+    -------
+    bool or None
+        Whether the interval of the difference includes 0 or less; None for metrics of something
+        else, and where there is no control or nothing has an interval.
+
+    References
+    ----------
+    Newcombe 1998, "Interval estimation for the difference between independent proportions", method
+    10; Zou & Donner 2008, "Construction of confidence limits about effect measures" (MOVER).
+    """
+    sign = {"more copying": 1, "less copying": -1}.get(row["higher"], 0)
+    bounds = [
+        [row.get(name + end, np.nan) for end in ("", "_low", "_high")]
+        for name in ("generated_train", "held_out_train")
+    ]
+    (made, *made_ends), (real, *real_ends) = bounds
+    if sign == 0 or np.isnan(made) or np.isnan(real) or np.isnan([*made_ends, *real_ends]).all():
+        return None
+    toward = made_ends[0 if sign > 0 else 1], real_ends[1 if sign > 0 else 0]
+    reach = np.nan_to_num([toward[0] - made, toward[1] - real])
+    return bool(sign * (made - real) - np.hypot(*reach) <= 0)

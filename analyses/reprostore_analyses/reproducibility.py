@@ -16,7 +16,7 @@ from reprostore_analyses.results import cached_result, run_inputs
 
 __all__ = ["VERSION", "ReproducibilityOptions", "reproducibility", "reproducibility_rows"]
 
-VERSION = 3
+VERSION = 4
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
@@ -41,7 +41,8 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         same of `mae_score`, with `mae_chance` and `mae_corrected`; `chance_threshold`, which a
         share q of pairs of different seeds exceeds, and `rp_beyond_chance` at it; `relation`
         (position in attrs.relations) and `checked`; per seed `similarity` and `mae`; over
-        thresholds `curve` and `chance_curve`. NaN on the diagonal and between conditions, where `relation` is -1.
+        thresholds `curve` and `chance_curve`. NaN on the diagonal and between conditions, where
+        `relation` is -1.
         `order` sorts the runs so that similar ones are neighbors. attrs.ceiling holds the RP of
         the pairs that are one model, or one recipe trained twice, or is None without such pairs.
 

@@ -12,9 +12,10 @@ from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import (
-    chance_threshold,
     corrected_score,
     cosine_chance_levels,
+    cyclic_shifts,
+    fine_thresholds,
     mae_chance_level,
     mean_absolute_error,
     rowwise_cosine,
@@ -23,6 +24,7 @@ from reprostore_analyses.kernels import (
 from reprostore_analyses.kernels.seriation import spectral_order
 from reprostore_analyses.pairing import check_pairing
 from reprostore_analyses.relations import RELATIONS, is_ceiling
+from reprostore_analyses.reproducibility_chance import beyond_chance
 from reprostore_analyses.reproducibility_options import ReproducibilityOptions
 from reprostore_analyses.results import drifted_runs, thresholds
 from reprostore_analyses.statistics import simultaneous_intervals, wilson_interval
@@ -80,13 +82,8 @@ def reproducibility_scores(
             variables[score + suffix] = matrix(np.where(defined, column, np.nan))
     variables["chance"] = matrix(similarity["chance"])
     variables["corrected"] = matrix(corrected_score(similarity["rp"], similarity["chance"]))
-    level = chance_threshold(grid, similarity["chance_curve"], options.q)
-    beyond = similarity["values"] > level[:, None]
-    low, high = wilson_interval(beyond.sum(axis=1), len(seeds), options.confidence)
-    known = ~np.isnan(level)
-    variables["chance_threshold"] = matrix(level)
-    for suffix, column in (("", beyond.mean(axis=1)), ("_low", low), ("_high", high)):
-        variables["rp_beyond_chance" + suffix] = matrix(np.where(known, column, np.nan))
+    beyond = beyond_chance(similarity["values"], similarity["by_shift"], grid, options)
+    variables |= {name: matrix(column) for name, column in beyond.items()}
     variables["mae_chance"] = matrix(images["chance"])
     variables["mae_corrected"] = matrix(corrected_score(images["score"], images["chance"]))
     variables["pairs"] = matrix(np.full(len(pairs), len(seeds)), fill=0)
@@ -170,9 +167,11 @@ def _vector_similarity(
     grid: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
     encoder = context.encoder(options.encoder)
-    levels = np.concatenate([grid, [options.threshold]])
+    fine = fine_thresholds(grid)
+    levels = np.concatenate([fine, [options.threshold]])
     values = np.empty((len(pairs), len(slots[0])))
     chance = np.empty((len(pairs), len(levels)))
+    by_shift = np.empty((len(pairs), len(cyclic_shifts(len(slots[0]), SHIFTS)), len(fine)))
     with Collection(len(slots[0]), len(runs)) as collection:
 
         def vectors(run: int) -> NDArray[np.float32]:
@@ -196,12 +195,14 @@ def _vector_similarity(
                 values[row] = rowwise_cosine(a, b)
             found = cosine_chance_levels(others, b, levels, shifts=SHIFTS)
             chance[rows] = [each.level for each in found]
+            by_shift[rows] = [each.by_shift[:, :-1] for each in found]
     return {
         "values": values,
         "rp": threshold_curve(values, options.threshold),
         "chance": chance[:, -1],
         "curve": threshold_curve(values, grid),
-        "chance_curve": chance[:, :-1],
+        "chance_curve": chance[:, np.searchsorted(fine, grid)],
+        "by_shift": by_shift,
     }
 
 

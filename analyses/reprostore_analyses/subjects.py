@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import xarray as xr
 
-from reprostore.errors import MissingDataError, SpecError
+from reprostore.errors import DatasetError, MissingDataError, SpecError
 from reprostore.ingest import StoredDataset
 from reprostore.neighbors import Written
 from reprostore.store import Run
@@ -75,6 +76,8 @@ def subjects_of(
         No run says what its model was trained on.
     SpecError
         Held-out items are not named.
+    DatasetError
+        Items and samples differ in shape, or a held-out item is a training item.
     """
     runs = context.runs(options.models, options.samplers)
     subjects = [
@@ -147,4 +150,21 @@ def _subject(context: Context, run: Run, analysis: str, *, control: bool) -> Sub
             f"[models.{run.spec.model}], or set control = false under [analyses.{analysis}].",
         )
     dataset = context.dataset(trained_on.dataset)
+    if dataset.item_shape != run.spec.sample_shape:
+        raise DatasetError(
+            f"Items of the dataset {dataset.name!r} have the shape {dataset.item_shape}, samples "
+            f"of the run {run.path} {run.spec.sample_shape}.",
+            "Samples are compared with items of the same shape (channel, y, x).",
+            "Name the dataset that this model was trained on, in the size it was trained on.",
+        )
+    if held_out is not None:
+        both = np.intersect1d(dataset.index(trained_on.index), dataset.index(held_out))
+        if len(both):
+            raise DatasetError(
+                f"{len(both)} items of the dataset {dataset.name!r} are both held out ({held_out}) "
+                f"and trained on ({trained_on.index}) by the model {run.spec.model}, the first of "
+                f"them {both[0]}.",
+                "Held-out items are items that the model never saw.",
+                "Correct `held_out` or `trained_on` in the study.",
+            )
     return Subject(run, Written.of(run), dataset, trained_on.index, held_out)

@@ -54,11 +54,12 @@ def capacity(rows: Sequence[Row]) -> Cells:
 def duplicates(rows: Sequence[Row], names: Names) -> Cells:
     """Return heads and cells: one line for each run."""
     shown = names([row["run"] for row in rows])
-    heads = ["run", ">N", ">equal", ">near", ">copied", ">alike: copied", ">others", ">z", ">p"]
+    heads = ["run", ">N", ">equal", ">near", ">groups", ">copied", ">further: copied", ">others",
+             ">z", ">p"]  # fmt: skip
     return heads, [
         [
             shown[row["run"]],
-            *(str(row[name]) for name in ("train_size", "exact", "near", "copied")),
+            *(str(row[name]) for name in ("train_size", "exact", "near", "groups", "copied")),
             *(number(row[name]) for name in ("copied_mean", "other_mean", "z")),
             "–" if math.isnan(row["p"]) else f"{row['p']:.1g}",
         ]

@@ -71,7 +71,8 @@ def _scale(result: xr.Dataset, rows: Sequence[Row]) -> str:
     if "tolerance" in attributes:
         parts.append(f"δ {attributes['tolerance']:g} of 255")
     if "q" in attributes:
-        parts.append(f"calibrated q {attributes['q']:g}")
+        kind = "chance" if "shifts" in attributes else "calibrated"
+        parts.append(f"{kind} q {attributes['q']:g}")
     if "confidence" in attributes:
         parts.append(f"{percent(attributes['confidence'])} intervals")
     for key, head in _COUNTS.items():

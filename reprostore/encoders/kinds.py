@@ -1,7 +1,9 @@
 """The kinds of encoders: what determines the vectors of each, and how it is loaded."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from reprostore.digests import file_digest
@@ -66,7 +68,19 @@ def _python(request: Request) -> dict[str, Any]:
         "factory": source.function,
         "file": file_digest(source.file),
         "options": request.spec.options,
+        "files": _option_files(request),
     }
+
+
+def _option_files(request: Request) -> dict[str, str]:
+    """Return the sha256 of the files that options name, such as weights."""
+    found = {}
+    for key, value in request.spec.options.items():
+        path = request.base / Path(value).expanduser() if isinstance(value, str) else None
+        with contextlib.suppress(OSError, ValueError):  # a text that can be no path
+            if path is not None and path.is_file():
+                found[key] = file_digest(path)
+    return found
 
 
 _ONNX: Final = ("output", "layout")
@@ -103,7 +117,7 @@ KINDS: Final = {
         loading.timm,
     ),
     "torchvision": Kind(
-        1,
+        2,
         ("model", "weights", "preprocessing", "metric", "layer"),
         _of_file(files.torchvision_file, "model", "layer"),
         loading.torchvision,
@@ -115,5 +129,5 @@ KINDS: Final = {
         loading.dinov2,
     ),
     "lpips": Kind(1, ("net", "weights"), _lpips, loading.lpips),
-    "python": Kind(1, ("factory", "options", "metric"), _python, loading.python),
+    "python": Kind(2, ("factory", "options", "metric"), _python, loading.python),
 }

@@ -68,7 +68,15 @@ class OnnxNetwork:
         self._channels_last = (layout or _layout(path, shape)) == "nhwc"
         self._output = self._chosen_output(output)
         fixed = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-        self.fixed_batch = 1 if fixed is None and depends_on_company(path) else fixed
+        company = depends_on_company(path)
+        if company and fixed not in (None, 1):
+            raise ModelError(
+                f"The encoder {path} quantizes {fixed} images together, by the range of all of "
+                "them.",
+                "The vector of an image does not depend on its company.",
+                "Export the network with a batch of one or of any length.",
+            )
+        self.fixed_batch = 1 if company else fixed
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Run the network on prepared images, (n, channel, y, x).

@@ -84,7 +84,7 @@ def torchvision_network(
     with warnings.catch_warnings():
         # Two networks warn that their initialization is slow; it is replaced here anyway.
         warnings.simplefilter("ignore", FutureWarning)
-        network = torchvision.models.get_model(model, weights=None)
+        network = torchvision.models.get_model(model, weights=None, **_AS_TRAINED.get(model, {}))
     fill(network, read_state(path), path, model)
     if layer is not None:
         return _Node(_extractor(network, model, layer)).to(device).eval()
@@ -99,6 +99,11 @@ def torchvision_network(
     setattr(network.get_submodule(parent), name, torch.nn.Identity())
     loaded: torch.nn.Module = network.to(device)
     return loaded
+
+
+_AS_TRAINED = {name: {"transform_input": True} for name in ("googlenet", "inception_v3")}
+"""What torchvision sets for weights of its own: these two were trained on (x − .5)/.5, and turn
+images with ImageNet's mean and deviation into that."""
 
 
 class _Node(torch.nn.Module):

@@ -131,6 +131,8 @@ class _Loop:
         call, optimizer = self._devices.prepare(training.network, training.optimizer)
         before, started = training.seconds, time.monotonic()
         saved = reported = started
+        if training.step in self._recipe.checkpoints:
+            self._keep()  # a process may have been killed when it had saved this state
         with deferred() as check_interrupt:  # the state is whole between two steps alone
             while training.step < total:
                 loss = self._step(call, optimizer)

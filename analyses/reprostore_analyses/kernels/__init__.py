@@ -10,6 +10,7 @@ from reprostore_analyses.kernels.chance import (
     chance_threshold,
     corrected_score,
     cyclic_shifts,
+    fine_thresholds,
 )
 from reprostore_analyses.kernels.departure import (
     STAYS,
@@ -55,6 +56,7 @@ __all__ = [
     "departure_row",
     "departures",
     "distinct_items",
+    "fine_thresholds",
     "fit_sigmoid",
     "generalization_score",
     "log_distance_ratios",

@@ -168,7 +168,35 @@ def corrected_score(score: ArrayLike, chance: ArrayLike) -> Floats:
     return corrected
 
 
-def chance_threshold(thresholds: ArrayLike, chance: ArrayLike, q: float) -> Floats:
+class ChanceThreshold(NamedTuple):
+    """The threshold that only a share q of pairs of different seeds exceeds.
+
+    Attributes
+    ----------
+    value, low, high : ndarray of float64, shape (…)
+        θ_q and a range that holds its uncertainty; NaN where there is none.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def fine_thresholds(thresholds: ArrayLike) -> Floats:
+    """Return thresholds with further ones near 1, where vectors with a common part lie.
+
+    Parameters
+    ----------
+    thresholds : array_like, shape (threshold,)
+        Evenly spaced up to 1, increasing.
+    """
+    grid = np.asarray(thresholds, dtype=np.float64)
+    step = grid[-1] - grid[-2]
+    near = grid[-1] - step * 0.7 ** np.arange(1, 40)
+    return np.union1d(grid, near)
+
+
+def chance_threshold(thresholds: ArrayLike, by_shift: ArrayLike, q: float) -> ChanceThreshold:
     """Find the threshold that only a share q of pairs of different seeds exceeds.
 
     A score at a fixed threshold says nothing where unrelated samples exceed it too; at this one it
@@ -177,16 +205,19 @@ def chance_threshold(thresholds: ArrayLike, chance: ArrayLike, q: float) -> Floa
     Parameters
     ----------
     thresholds : array_like, shape (threshold,)
-        θ, increasing.
-    chance : array_like, shape (…, threshold)
-        P(M(a_i, b_(i+s)) > θ), as `chance_level` returns it.
+        θ, increasing; θ_q is one of them.
+    by_shift : array_like, shape (…, shift, threshold)
+        P(M(a_i, b_(i+s)) > θ) of each shift, as `ChanceLevel.by_shift`.
     q : float
         In (0, 1).
 
     Returns
     -------
-    ndarray of float64, shape (…)
-        The first θ at which the share is at most q; NaN where there is none.
+    ChanceThreshold
+        The first θ at which the mean over shifts is at most q, plus and minus 1.96 standard
+        deviations of the same θ of single shifts: each is found from n pairs, and since shifts
+        share their samples, their mean is not taken to be more certain than one of them. NaN
+        where only the last threshold, the largest possible similarity, lets so few through.
 
     Raises
     ------
@@ -194,6 +225,13 @@ def chance_threshold(thresholds: ArrayLike, chance: ArrayLike, q: float) -> Floa
         q is not in (0, 1).
     """
     fraction(q, "quantile's q")
-    enough = np.asarray(chance, dtype=np.float64) <= q
-    found = np.asarray(thresholds, dtype=np.float64)[enough.argmax(axis=-1)]
-    return np.where(enough.any(axis=-1), found, np.nan)
+    grid, shares = np.asarray(thresholds, dtype=np.float64), np.asarray(by_shift, dtype=np.float64)
+
+    def first(chance: Floats) -> Floats:
+        enough = chance <= q
+        there = enough[..., :-1].any(axis=-1)
+        return np.where(there, grid[enough.argmax(axis=-1)], np.nan)
+
+    value, single = first(shares.mean(axis=-2)), first(shares)
+    reach = 1.96 * single.std(axis=-1, ddof=1) if shares.shape[-2] > 1 else np.nan * value
+    return ChanceThreshold(value, value - reach, np.minimum(value + reach, grid[-1]))

@@ -25,8 +25,9 @@ def distance_ratio(first: ArrayLike, second: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64, shape (sample,)
-        In [0, 1]. 0 for an exact copy, also where the item has an exact duplicate and d1/d2 is
-        0/0; NaN without a second item. A sample is memorized where it is below 1/3.
+        In [0, 1]. 0 for an exact copy, whatever d2: also where the item has an exact duplicate
+        and d1/d2 is 0/0, or there is no second item; else NaN without a second item. A sample is
+        memorized where it is below 1/3.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def distance_ratio(first: ArrayLike, second: ArrayLike) -> Floats:
         )
     ratio = np.zeros(d1.shape)
     np.divide(d1, d2, out=ratio, where=d1 > 0)
-    return np.where(np.isnan(d2), np.nan, ratio)
+    return np.where(np.isnan(d2) & (d1 > 0), np.nan, ratio)
 
 
 def nearest_distinct(

@@ -64,6 +64,8 @@ class RunMetric:
         (evidence, who, against, options) → Score.
     source : str
         Where it is defined.
+    own_control : bool
+        Whether the control depends on the samples too, and is not that of other runs.
     bounds : (float, float)
         Smallest and largest possible value.
     """
@@ -77,6 +79,7 @@ class RunMetric:
     compute: Callable[[Evidence, Who, Who, Any], Score]
     source: str
     bounds: tuple[float, float] = (0.0, 1.0)
+    own_control: bool = False
 
     def described(self) -> dict[str, Any]:
         """Return what a reader of the result has to know, in JSON types."""

@@ -1,5 +1,6 @@
 """What metrics of memorization and fidelity are computed from: vectors, and who is near whom."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -167,6 +168,30 @@ class Evidence:
     rng: Callable[[], np.random.Generator]
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _duplicates: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @property
+    def compared(self) -> int:
+        """How many samples, and as many held-out items, metrics of whole sets are computed of."""
+        held_out = self.encoder.held_out
+        generated = self.encoder.generated.shape[0]
+        return generated if held_out is None else min(generated, held_out.shape[0])
+
+    def some(self, who: Who) -> NDArray[np.float32]:
+        """Return the vectors of `compared` samples or held-out items, or all.
+
+        Metrics of whole sets depend on their sizes; samples and their control are of one size.
+        Those with the smallest digests are taken: as good as drawn at random, whatever the order.
+        """
+        vectors = self.encoder.array(who)
+        if who == "train" or len(vectors) <= self.compared:
+            return vectors
+        key = ("some", who)
+        if key not in self.kept:
+            digests = [hashlib.blake2b(row.tobytes()).digest() for row in vectors]
+            order = sorted(range(len(vectors)), key=digests.__getitem__)
+            self.kept[key] = vectors[np.sort(order[: self.compared])]
+        drawn: NDArray[np.float32] = self.kept[key]
+        return drawn
 
     def duplicates(self) -> NDArray[np.int64]:
         """Return for each training item the position of the first that is exactly equal to it."""

@@ -57,7 +57,7 @@ def _scored(
 ) -> Score:
     if np.isnan(value):
         return Score(value, reason=reason)
-    sets = [evidence.encoder.array(against), evidence.encoder.array(who)]
+    sets = [evidence.some(against), evidence.some(who)]
     margin = subsampling_margin(
         statistic,
         sets,
@@ -77,7 +77,7 @@ def _between(value: float, margin: float, bounds: tuple[float, float], reason: s
 
 
 def _frechet(evidence: Evidence, who: Who, against: Who, options: FidelityScoring) -> Score:
-    real, made = evidence.encoder.array(against), evidence.encoder.array(who)
+    real, made = evidence.some(against), evidence.some(who)
     smaller = min(len(real), len(made))
     reason = ""
     if smaller < 2:
@@ -100,7 +100,7 @@ def _frechet(evidence: Evidence, who: Who, against: Who, options: FidelityScorin
 
 
 def _kernel(evidence: Evidence, who: Who, against: Who, options: FidelityScoring) -> Score:
-    real, made = evidence.encoder.array(against), evidence.encoder.array(who)
+    real, made = evidence.some(against), evidence.some(who)
     found = kernel_distances(
         real=real, generated=made, rng=evidence.rng(), subsets=options.kid_subsets
     )
@@ -131,7 +131,7 @@ def _manifold(name: str) -> Callable[[Evidence, Who, Who, FidelityScoring], Scor
 
         key = ("manifold", who, against)
         if key not in evidence.kept:
-            sets = [evidence.encoder.array(each) for each in (against, who)]
+            sets = [evidence.some(each) for each in (against, who)]
             margins = subsampling_margin(
                 means,
                 sets,
@@ -154,7 +154,7 @@ def _manifold(name: str) -> Callable[[Evidence, Who, Who, FidelityScoring], Scor
 
 def _vendi(evidence: Evidence, who: Who, against: Who, options: FidelityScoring) -> Score:
     """Compute the Vendi score of one set; `against` is that set."""
-    vectors = evidence.encoder.array(who)
+    vectors = evidence.some(who)
     value = vendi_score(vectors) if evidence.cosine else np.nan
     if not evidence.cosine:
         return Score(np.nan, reason="the encoder's vectors are not compared by a cosine")

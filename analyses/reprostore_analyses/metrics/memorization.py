@@ -93,7 +93,7 @@ def _eidetic(evidence: Evidence, who: Who, against: Who, options: Options) -> Sc
 def _cliques(*, verified: bool) -> Callable[[Evidence, Who, Who, Options], Score]:
     def compute(evidence: Evidence, who: Who, against: Who, options: Options) -> Score:
         rows = evidence.pixels.rows(who)
-        count = min(options.clique_samples, rows.shape[0])
+        count = min(options.clique_samples, evidence.compared)
         if count < options.clique_size:
             return Score(np.nan, reason=f"there are fewer than {options.clique_size} items")
         images = np.asarray(rows[0:count]).reshape(count, *evidence.item_shape)
@@ -178,10 +178,13 @@ def _metric(
     compute: Callable[[Evidence, Who, Who, Options], Score],
     source: str,
     bounds: tuple[float, float] = (0.0, 1.0),
+    *,
+    own_control: bool = False,
 ) -> RunMetric:
     return RunMetric(
-        name, title, higher, interval, "memorization", comparisons, compute, source, bounds
-    )
+        name, title, higher, interval, "memorization", comparisons, compute, source, bounds,
+        own_control,
+    )  # fmt: skip
 
 
 _YOON = "Yoon et al. 2023; Gu et al. 2023, arXiv 2310.02664"
@@ -223,6 +226,6 @@ MEMORIZATION_METRICS = (
     _metric("authpct", "AuthPct", "less copying", "Wilson", ITEMS, authentic,
             "Alaa et al. 2022, arXiv 2102.08921", (0.0, 100.0)),
     _metric("ct", "C_T", "less copying", "none", ITEMS, copying,
-            "Meehan et al. 2020, arXiv 2004.05675", (-np.inf, np.inf)),
+            "Meehan et al. 2020, arXiv 2004.05675", (-np.inf, np.inf), own_control=True),
 )  # fmt: skip
 """Metrics of the analysis `memorization`."""

@@ -43,8 +43,8 @@ def duplicates_figure(context: Context, result: xr.Dataset, options: DuplicatesO
         f"The training items with most copies. A sample copies its nearest item above "
         f"{result.attrs['copy_threshold']:g}, two items are near-identical above "
         f"{result.attrs['threshold']:g} (cosine, encoder {result.attrs['encoder']}). z: rank test "
-        "of the numbers of near-identical items, copied items against the others; above 2, copied "
-        "items have more."
+        "of the sizes of groups of near-identical items, copied groups against the others; above "
+        "2, copied groups are larger."
     )
     if len(paths) > RUNS:
         caption += f" The first {RUNS} of {len(paths)} runs."
@@ -87,8 +87,9 @@ def _run_text(at: xr.Dataset) -> str:
     return "\n".join(
         [
             f"{int(at['train_size'])} items, {int(at['near'])} with near ones",
-            f"alike: copied {float(at['copied_mean']):.2f}, "
+            f"further: copied {float(at['copied_mean']):.2f}, "
             f"others {float(at['other_mean']):.2f}".replace("nan", "–"),
-            f"{int(at['copied'])} copied, z = {'–' if np.isnan(z) else f'{z:.1f}'}",
+            f"{int(at['copied'])} of {int(at['groups'])} groups copied,",
+            f"z = {'–' if np.isnan(z) else f'{z:.1f}'}",
         ]
     )

@@ -137,7 +137,8 @@ def _caption(result: xr.Dataset, options: Any, metrics: int) -> str:  # noqa: AN
     absent = result.sizes["metric"] - metrics
     caption = (
         f"Encoder {result.attrs['encoder']}. Bars: {percent(options.confidence)} intervals over "
-        "samples or items, for the trained models at hand; metrics of whole sets by subsampling."
+        "samples or items, for the trained models at hand; metrics of whole sets by "
+        "subsampling, of as many samples as unseen items."
     )
     if absent:
         caption += f" {absent} metrics are undefined for all runs."
