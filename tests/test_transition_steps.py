@@ -88,3 +88,18 @@ def test_trainer_seeds_of_one_step_remain_the_ceiling(tmp_path):
         "unet 16 @100 × unet 16 @200, training steps": ("training steps", pytest.approx(1.5 / 4)),
     }
     assert regimes == {"unet 16 @100": (0.0, "between"), "unet 16 @200": (0.5, "generalization")}
+
+
+def test_one_model_under_two_names_is_one_model(tmp_path):
+    models = {"n": (ALIKE, 16, 200, 0), "m": (HALF, 16, 200, 1), "w": (OTHER, 32, 200, 0)}
+    store = build(tmp_path, models)
+    weights = store.run("n/s/none").spec.weights
+    add_run(store, "again", ALIKE, family="unet", width=16, training_step=200, trainer_seed=2,
+            trained_on=subset("0-15"), spec={"weights": weights})  # fmt: skip
+    regimes, lines, result = found(store)
+    assert result.attrs["left_out"] == {
+        "n/s/none": "Its model has the weights of again/s/none."
+    } or result.attrs["left_out"] == {"again/s/none": "Its model has the weights of n/s/none."}
+    assert result["models"].sel(architecture="unet 16").values.tolist() == [2]
+    assert ("trainer seeds", 0.5) in lines.values()
+    assert regimes["unet 16"][0] == 0.0  # the other width agrees on no seed

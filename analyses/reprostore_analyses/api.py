@@ -36,18 +36,12 @@ def reproducibility(
     study : LoadedStudy, optional
         Defines encoders, and restricts the runs to its own.
     **options
-        Those of `ReproducibilityOptions`: encoder, threshold, mae_threshold, models, samplers,
-        allow_unchecked, confidence, rng_seed.
+        Those of `ReproducibilityOptions`.
 
     Returns
     -------
     xarray.Dataset
-        See `reprostore_analyses.reproducibility.reproducibility`.
-
-    Raises
-    ------
-    ReprostoreError
-        See there.
+        See `reprostore_analyses.reproducibility.reproducibility`, also for the errors.
     """
     return _analyze("reproducibility", store, study, options)
 
@@ -87,18 +81,12 @@ def generalization(
     study : LoadedStudy, optional
         Defines encoders, datasets, and what models were trained on.
     **options
-        Those of `GeneralizationOptions`: encoder, threshold, models, samplers, control, q,
-        resamples, confidence, rng_seed.
+        Those of `GeneralizationOptions`.
 
     Returns
     -------
     xarray.Dataset
-        See `reprostore_analyses.generalization.generalization`.
-
-    Raises
-    ------
-    ReprostoreError
-        See there.
+        See `reprostore_analyses.generalization.generalization`, also for the errors.
     """
     return _analyze("generalization", store, study, options)
 
@@ -203,18 +191,12 @@ def agreement(
     store, study
         As in `generalization`.
     **options
-        Those of `AgreementOptions`: compare, encoder, threshold, copy_threshold, sampler,
-        allow_unchecked, rng_seed.
+        Those of `AgreementOptions`.
 
     Returns
     -------
     xarray.Dataset
-        See `reprostore_analyses.agreement.agreement`.
-
-    Raises
-    ------
-    ReprostoreError
-        See there.
+        See `reprostore_analyses.agreement.agreement`, also for the errors.
     """
     return _analyze("agreement", store, study, options)
 
@@ -231,18 +213,12 @@ def theory(
     store, study
         As in `generalization`.
     **options
-        Those of `TheoryOptions`: encoder, threshold, tolerance, models, samplers,
-        allow_unchecked, confidence, rng_seed.
+        Those of `TheoryOptions`.
 
     Returns
     -------
     xarray.Dataset
-        See `reprostore_analyses.theory.theory`.
-
-    Raises
-    ------
-    ReprostoreError
-        See there.
+        See `reprostore_analyses.theory.theory`, also for the errors.
     """
     return _analyze("theory", store, study, options)
 
@@ -259,18 +235,11 @@ def transition(
     store, study
         As in `generalization`.
     **options
-        Those of `TransitionOptions`: encoder, threshold, copy_threshold, oracle_threshold, models,
-        sampler, condition, g, r, dimension, control, allow_unchecked, resamples, confidence,
-        rng_seed.
+        Those of `TransitionOptions`.
 
     Returns
     -------
     xarray.Dataset
-        See `reprostore_analyses.transition.transition`.
-
-    Raises
-    ------
-    ReprostoreError
-        See there.
+        See `reprostore_analyses.transition.transition`, also for the errors.
     """
     return _analyze("transition", store, study, options)

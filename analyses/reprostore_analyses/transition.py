@@ -24,7 +24,7 @@ from reprostore_analyses.transition_curves import (
 )
 from reprostore_analyses.transition_dimension import NEIGHBORS
 from reprostore_analyses.transition_groups import REFERENCES, Member, choose
-from reprostore_analyses.transition_kinds import KINDS, Pair, pairs_of, same_size
+from reprostore_analyses.transition_kinds import KINDS, Pair, distinct_members, pairs_of, same_size
 from reprostore_analyses.transition_lines import line_columns
 from reprostore_analyses.transition_options import TransitionOptions
 from reprostore_analyses.transition_pairs import score_pairs
@@ -88,9 +88,8 @@ def transition(context: Context, options: TransitionOptions) -> xr.Dataset:
             "RP and GL scores are defined by a cosine.",
             "Choose an encoder with the metric cosine.",
         )
-    members = choose(context, options)
+    members, left_out = distinct_members(choose(context, options))
     by_size: dict[int, list[Pair]] = {}
-    left_out: dict[str, str] = {}
     for size, places in same_size(members).items():
         by_size[size], apart = pairs_of(context, members, places)
         left_out |= apart

@@ -101,7 +101,7 @@ def choose(context: Context, options: TransitionOptions) -> list[Member]:
         assert spec.trained_on is not None  # looked at above
         items = np.sort(context.dataset(spec.trained_on.dataset).index(spec.trained_on.index))
         members.append(Member(run, spec, Written.of(run), items, name))
-    networks = _distinct([member for member in members if not member.is_reference])
+    networks = [member for member in members if not member.is_reference]
     if not networks:
         raise MissingDataError(
             f"All of the models {', '.join(run.spec.model for run in runs)} are references.",
@@ -115,18 +115,6 @@ def choose(context: Context, options: TransitionOptions) -> list[Member]:
         if member.is_reference and not any(doubles):  # the same reference under another name
             used += [member] * any(network.saw_the_same(member) for network in networks)
     return networks + sorted(used, key=lambda member: member.size)
-
-
-def _distinct(networks: list[Member]) -> list[Member]:
-    """Leave out networks whose weights are those of another: one model under two names."""
-    seen: set[tuple[tuple[str, str], ...]] = set()
-    found = []
-    for network in networks:
-        weights = tuple(sorted(network.run.spec.weights.items()))
-        if not weights or weights not in seen:
-            found.append(network)
-        seen.add(weights)
-    return found
 
 
 def _one_run_per_model(context: Context, options: TransitionOptions) -> list[Run]:

@@ -43,6 +43,29 @@ class Pair:
     kind: str
 
 
+def distinct_members(members: Sequence[Member]) -> tuple[list[Member], dict[str, str]]:
+    """Leave out networks whose weights are those of another: one model under two names.
+
+    Returns
+    -------
+    members : list of Member
+        The others, and all references.
+    left_out : dict
+        By path, whose weights a network has.
+    """
+    first: dict[tuple[tuple[str, str], ...], str] = {}
+    kept: list[Member] = []
+    left_out: dict[str, str] = {}
+    for member in members:
+        path = member.run.path
+        weights = tuple(sorted(member.run.spec.weights.items()))
+        if weights and not member.is_reference and first.setdefault(weights, path) != path:
+            left_out[path] = f"Its model has the weights of {first[weights]}."
+        else:
+            kept.append(member)
+    return kept, left_out
+
+
 def same_size(members: list[Member]) -> dict[int, list[int]]:
     """Return the places of the members of each N, by rising N."""
     sizes = sorted({member.size for member in members})

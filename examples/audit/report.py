@@ -54,7 +54,7 @@ def cells(analysis: str, options: Spec, row: dict[str, Any]) -> dict[str, str]:
         return {row["title"]: both(row, "generated_generated", "held_out_held_out")}
     if analysis == "duplicates":
         return {
-            "near-identical others of copied items / of the rest": (
+            "further near-identical items in copied groups / in others": (
                 f"{number(row['copied_mean'])} / {number(row['other_mean'])} "
                 f"(z = {number(row['z'])})"
             )

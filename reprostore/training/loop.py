@@ -125,9 +125,8 @@ class _Loop:
     def run(self, progress: Progress | None, save_seconds: float) -> dict[str, Any]:
         training, total = self._training, self._recipe.total_steps
         load_training(training, self._folder, self._identity)
-        training.sessions.append(
-            session(training.step, self._devices.kind, torch.get_num_threads())
-        )
+        threads = torch.get_num_threads()
+        training.sessions.append(session(training.step, self._devices.kind, threads))
         call, optimizer = self._devices.prepare(training.network, training.optimizer)
         before, started = training.seconds, time.monotonic()
         saved = reported = started
