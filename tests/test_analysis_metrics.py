@@ -7,6 +7,7 @@ from commands import Repro
 from scipy import stats
 
 from reprostore.errors import DatasetError, MissingDataError, PairingError, SpecError
+from reprostore.specs import DatasetSpec
 from reprostore.store import create_store
 from reprostore_analyses.context import Context
 from reprostore_analyses.distances import DistancesOptions, distances, distances_rows
@@ -201,6 +202,25 @@ class TestMemorization:
         assert np.isnan(value(result, "a", "ratio", "held_out|train"))
         assert result.attrs["reasons"]["a/s/none"]["ct|generated|train"].startswith("C_T compares")
 
+    def test_held_out_items_that_the_study_withdraws_are_no_control(self, store):
+        """The store recorded them when the dataset was read in."""
+        study = {"items": DatasetSpec(source="items.npy")}
+        context = Context(store, base=store.path.parent, datasets=study)
+        with pytest.raises(SpecError, match="no held-out items"):
+            memorization(context, self.OPTIONS)
+
+    def test_a_distance_of_exactly_delta_counts(self, tmp_path):
+        """All pixels differ by 51 of 255, .2 in [0, 1], which floats only come near."""
+        items = np.full((3, *SHAPE), 100, dtype=np.uint8)
+        items[1:] += np.uint8([[[[20]]], [[[30]]]])
+        store = create_store(tmp_path / "t.zarr")
+        add_dataset(store, tmp_path, items)
+        sample = np.full(SHAPE, 100 - 51, dtype=np.uint8)
+        add_run(store, "a", {0: sample}, trained_on=subset("0-2"))
+        for delta, share_of in ((0.2, 1.0), (0.1999, 0.0)):
+            options = MemorizationOptions(metrics=("extracted",), control=False, delta=delta)
+            assert value(memorization(Context(store), options), "a", "extracted") == share_of
+
     def test_unknown_metrics_are_refused(self, store):
         with pytest.raises(SpecError, match="has no metric 'fid'"):
             memorization(Context(store), MemorizationOptions(metrics=("ratio", "fid")))
@@ -279,6 +299,18 @@ class TestDistances:
         assert {row["metric"] for row in rows} == {"mae", "ssim", "pfd_pixel", "similarity", "pfd"}
         first = next(row for row in rows if row["metric"] == "ssim")
         assert (first["run_a"], first["run_b"]) == ("a/s/none", "b/s/none")
+
+    @pytest.mark.parametrize("seeds", [1, 5])
+    def test_equal_runs_and_a_single_seed_have_values_without_an_interval(self, tmp_path, seeds):
+        store = create_store(tmp_path / "t.zarr")
+        for model in "ab":
+            add_run(store, model, dict(enumerate(pictures(seeds, 4, SHAPE))))
+        result = distances(Context(store), DistancesOptions(resamples=10)).isel(pair=0)
+        for metric, identical in (("pfd", 0), ("pfd_pixel", 0), ("mae", 0), ("ssim", 1)):
+            at = result.sel(metric=metric)
+            assert float(at["value"]) == identical
+            assert np.isnan([at["low"], at["high"]]).all()
+            assert np.isnan(at["chance"]) == (seeds == 1)
 
     def test_small_pictures_have_no_ssim(self, tmp_path):
         store = create_store(tmp_path / "t.zarr")

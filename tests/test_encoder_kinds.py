@@ -203,6 +203,7 @@ def nothing(device): return 3
 
 def test_python_factory(tmp_path):
     (tmp_path / "faces.py").write_text(FACTORY)
+    (tmp_path / "broken.py").write_text("import no_such_module")
     spec = {"kind": "python", "metric": "squared_l2", "options": {"scale": 2.0}}
     encoder = load(tmp_path, factory="faces:means", **spec)
     assert (encoder.metric, encoder.dimension) == ("squared_l2", 3)
@@ -210,14 +211,22 @@ def test_python_factory(tmp_path):
     identity = encoder_identity(EncoderSpec(factory="faces:means", **spec), tmp_path)
     assert identity == {
         "kind": "python",
-        "version": 1,
+        "version": 2,
         "metric": "squared_l2",
         "preprocessing": "the factory's own",
         "factory": "means",
         "file": hashlib.sha256(FACTORY.encode()).hexdigest(),
         "options": {"scale": 2.0},
+        "files": {},
     }
+    (tmp_path / "w.npy").write_bytes(b"weights")
+    named = EncoderSpec(kind="python", factory="faces:means", options={"weights": "w.npy"})
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert encoder_identity(named, tmp_path)["files"] == {"weights": digest}
     for changes, error, message in [
+        ({"options": {"scael": 2.0}}, ModelError, "factory fails: TypeError .*scael"),
+        ({"options": {"scale": "x"}}, ModelError, r"encode fails on input of the shape \(2, 3"),
+        ({"factory": "broken:means"}, ModelError, "cannot be imported: .*Error"),
         ({"metric": None}, ModelError, "metric 'squared_l2', and the study says 'cosine'"),
         ({"factory": "faces:integers", "options": {}}, ModelError, "output has the type int64"),
         ({"factory": "faces:nothing", "options": {}}, ModelError, "returned a int without encode"),
@@ -228,6 +237,23 @@ def test_python_factory(tmp_path):
     ]:
         with pytest.raises(error, match=message):
             load(tmp_path, **({"factory": "faces:means"} | spec | changes))
+
+
+@pytest.mark.parametrize("model", ["googlenet", "inception_v3"])
+def test_networks_of_torchvision_see_images_as_they_were_trained_on(tmp_path, model):
+    torchvision = pytest.importorskip("torchvision")
+    network = random_statistics(
+        torchvision.models.get_model(model, weights=None, init_weights=False, transform_input=True)
+    )
+    torch.save(network.state_dict(), tmp_path / "n.pth")
+    images = RNG.integers(0, 256, (2, 3, 80, 80), dtype=np.uint8)
+    encoder = load(tmp_path, images, kind="torchvision", model=model, weights="n.pth",
+                   preprocessing="imagenet")  # fmt: skip
+    network.fc = torch.nn.Identity()
+    prepared = encoder._prepare(images)
+    with torch.inference_mode():
+        expected = network(prepared).numpy()
+    np.testing.assert_allclose(encoder.encode(images), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(

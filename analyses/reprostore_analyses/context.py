@@ -138,6 +138,6 @@ class Context:
         if own is not None:
             return own
         spec = self.datasets.get(trained_on.dataset)
-        if spec is not None and spec.held_out is not None:
+        if spec is not None:  # also where it names none any more
             return spec.held_out
         return self.dataset(trained_on.dataset).spec.held_out

@@ -101,7 +101,7 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         own = [row for row in rows if row.get("reason") == reason]
         about = [next(row[key] for key in _SUBJECTS if key in row) for row in own]
-        notes.append(f"{REASON} {', '.join(about)}: {reason}")
+        notes.append(f"{REASON} {', '.join(dict.fromkeys(about))}: {reason}")
     for pair, score in (result.attrs.get("ceiling") or {}).items():
         notes.append(f"Ceiling: {pair}, one recipe trained or computed twice, has RP {score:.2f}.")
     for missing, reason in result.attrs.get("absent", {}).items():

@@ -111,7 +111,9 @@ def _items(context: Context, name: str, *, stored: bool) -> _Items:
     held_out = None if spec is None else spec.held_out
     if stored or spec is None:
         dataset = context.dataset(name)  # compares it with the study, or says that there is none
-        return _Items(name, len(dataset), dataset.item_shape, held_out or dataset.spec.held_out)
+        if spec is None:
+            held_out = dataset.spec.held_out
+        return _Items(name, len(dataset), dataset.item_shape, held_out)
     source = open_source(name, spec, context.base)
     return _Items(name, source.length, source.item_shape, held_out)
 
@@ -134,7 +136,7 @@ def _check_run(context: Context, run: Run, items: _Items, where: Where, *, contr
             f"{_begin(where, ('models', model))}the model {model} has no held-out items.",
             "A copy rate means little without that of real items which no model saw.",
             f'Write held_out = "…" under [datasets.{items.name}] or [models.{model}], or set '
-            "control = false under [analyses.generalization].",
+            "control = false in the analysis.",
         )
     unseen = _numbers(items, held_out, _begin(where, location), "held_out", model)
     both = np.intersect1d(seen, unseen)

@@ -177,7 +177,8 @@ def metric_rows(result: xr.Dataset) -> list[dict[str, Any]]:
                     row[name + suffix] = float(at[part].sel(comparison=comparison))
                 if reason := own.get(f"{metric}|{comparison}"):
                     notes.append(reason)
-            row["reason"] = "; ".join(dict.fromkeys(notes))
+            said = "; ".join(note.rstrip(".") for note in dict.fromkeys(notes))
+            row["reason"] = said and f"{row['title']}: {said}."
             row["no_more_than_real"] = _no_more_than_real(row)
             row["drift"] = path in result.attrs["drift"]
             rows.append(row)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reprostore.encoders.batching import BatchedEncoder, Metric
 from reprostore.encoders.preprocessing import Preprocessing
 from reprostore.encoders.request import Request
-from reprostore.errors import ModelError, NotFoundError
+from reprostore.errors import ModelError, NotFoundError, ReprostoreError
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,15 @@ class FactoryEncoder(BatchedEncoder[NDArray[np.uint8]]):
                     "factory names a function that returns an encoder.",
                     "Correct the name after the colon.",
                 )
-            self._encoder = function(device=device, **options)
+            try:
+                self._encoder = function(device=device, **options)
+            except ReprostoreError:
+                raise
+            except Exception as error:  # whatever a user's own code raises
+                raise self._failed(
+                    f"its factory fails: {_said(error)}",
+                    "It is called with `device` and the study's `options`.",
+                ) from error
         if not callable(getattr(self._encoder, "encode", None)):
             raise self._failed(
                 f"the factory returned a {type(self._encoder).__name__} without encode",
@@ -99,7 +107,7 @@ class FactoryEncoder(BatchedEncoder[NDArray[np.uint8]]):
             raise ModelError(
                 f"The encoder {self.name} has the metric {own!r}, and the study says {metric!r}.",
                 'The two agree; the study says "cosine" when it says nothing.',
-                f"Set metric = {own!r} in the study, or correct it in {source.file.name}.",
+                f"Set metric in the study to that of the encoder, or correct {source.file.name}.",
             )
         self.dimension = self._find_dimension()
 
@@ -107,12 +115,23 @@ class FactoryEncoder(BatchedEncoder[NDArray[np.uint8]]):
         return batch
 
     def _compute(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
-        output = np.asarray(self._encoder.encode(prepared))
+        try:
+            output = np.asarray(self._encoder.encode(prepared))
+        except Exception as error:  # whatever a user's own code raises
+            raise self._failed(
+                f"its encode fails on input of the shape {prepared.shape}: {_said(error)}",
+                "It takes uint8 images, (n, channel, y, x).",
+            ) from error
         if output.dtype.kind != "f":
             raise self._failed(
                 f"its output has the type {output.dtype}", "Vectors are floating-point arrays."
             )
         return output.astype(np.float32)
+
+
+def _said(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    return " ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def factory_source(request: Request) -> FactorySource:
@@ -186,7 +205,14 @@ def _import(source: FactorySource) -> ModuleType:
     importlib.invalidate_caches()
     if source.local:
         sys.modules.pop(source.module, None)
-    module = importlib.import_module(source.module)
+    try:
+        module = importlib.import_module(source.module)
+    except Exception as error:  # whatever a user's own code raises
+        raise ModelError(
+            f"The encoder {source.module}:{source.function} cannot be imported: {_said(error)}.",
+            f"Python imports {source.file} to find the factory.",
+            "Correct the module, or install what it imports.",
+        ) from error
     if module.__file__ is None or not source.file.samefile(module.__file__):
         raise ModelError(
             f"Python imported {module.__file__} as {source.module}.",

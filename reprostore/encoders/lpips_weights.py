@@ -106,8 +106,8 @@ def backbone_file(net: str, weights: Path | None = None, *, download: bool = Fal
             raise NotFoundError(
                 f'LPIPS with net = "{net}" has no weights.',
                 f"It needs torchvision's {network.file}, and nothing is downloaded unasked.",
-                f'Download it from {network.url} and set weights = "{network.file}", or allow '
-                "the download.",
+                f'Download it from {network.url} and set weights = "{network.file}", or '
+                "allow the download with --download.",
             )
         _download(network, path)
     expected = network.file.removesuffix(".pth").rpartition("-")[2]

@@ -54,6 +54,10 @@ def adaptive_ratio(nearest: ArrayLike, neighborhood: ArrayLike, alpha: float = 0
     return ratio
 
 
+EDGE = 1e-6
+"""Share of a limit by which a distance may exceed it by rounding."""
+
+
 def normalized_distance(distance: ArrayLike, values: int) -> Floats:
     """Return ‖a − b‖/√d of vectors of d values in [0, 1]: the root mean square difference.
 

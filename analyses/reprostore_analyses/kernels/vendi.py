@@ -13,7 +13,8 @@ def vendi_score(vectors: NDArray[np.floating]) -> float:
     Parameters
     ----------
     vectors : ndarray, shape (item, d)
-        Finite. A zero vector, whose cosine with all is 0, counts as similar to itself alone.
+        Finite. Zero vectors, such as those of blank images, count as alike, and as similar to
+        nothing else.
 
     Returns
     -------
@@ -48,6 +49,6 @@ def vendi_score(vectors: NDArray[np.floating]) -> float:
     unit = np.divide(values, norms, out=np.zeros_like(values), where=norms > 0)
     gram = unit.T @ unit if count > values.shape[1] else unit @ unit.T
     weights = np.clip(np.linalg.eigvalsh(gram), 0, None) / count
-    alone = np.count_nonzero(norms == 0)
-    weights = np.concatenate([weights[weights > 0], np.full(alone, 1 / count)])
+    blank = np.count_nonzero(norms == 0) / count
+    weights = np.append(weights[weights > 0], [blank] if blank else [])
     return float(np.exp(-np.sum(weights * np.log(weights))))

@@ -6,7 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore_analyses.kernels.cliques import in_cliques, tiled_distances
-from reprostore_analyses.kernels.extraction import adaptive_ratio, normalized_distance, within
+from reprostore_analyses.kernels.extraction import (
+    EDGE,
+    adaptive_ratio,
+    normalized_distance,
+    within,
+)
 from reprostore_analyses.kernels.ratio_rule import distance_ratio, nearest_distinct
 from reprostore_analyses.memorization_options import MemorizationOptions as Options
 from reprostore_analyses.metrics.authenticity import authentic, copying
@@ -76,7 +81,8 @@ def _extracted(evidence: Evidence, who: Who, against: Who, options: Options) -> 
 
 def _within_delta(evidence: Evidence, who: Who, options: Options) -> NDArray[np.bool_]:
     nearest = evidence.pixels.nearest(who, "l2").values[:, 0]
-    return normalized_distance(nearest, evidence.pixels.train.shape[1]) <= options.delta
+    limit = options.delta * (1 + EDGE)
+    return normalized_distance(nearest, evidence.pixels.train.shape[1]) <= limit
 
 
 def _eidetic(evidence: Evidence, who: Who, against: Who, options: Options) -> Score:
@@ -84,7 +90,7 @@ def _eidetic(evidence: Evidence, who: Who, against: Who, options: Options) -> Sc
     others = evidence.pixels.nearest("train", "l2").values
     if others.shape[1] < min(options.eidetic, evidence.pixels.train.shape[0] - 1):
         return Score(np.nan, reason=f"fewer than {options.eidetic} neighbors were searched")
-    limit = options.delta * np.sqrt(evidence.pixels.train.shape[1])
+    limit = options.delta * (1 + EDGE) * np.sqrt(evidence.pixels.train.shape[1])
     count = 1 + within(others, limit) if others.size else np.ones(len(others))  # itself too
     few = count[near.positions[:, 0]] <= options.eidetic
     return share(_within_delta(evidence, who, options) & few, options)

@@ -9,7 +9,6 @@ import numpy as np
 from reprostore_analyses.kernels import (
     cyclic_shifts,
     mean_absolute_error,
-    probability_flow_distance,
     rowwise_cosine,
     squared_distances,
 )
@@ -107,7 +106,8 @@ def _pixel_distances(a: Array, b: Array) -> Floats:
 
 
 def _root(mean: Floats) -> Floats:
-    return probability_flow_distance(mean[..., None])
+    """Return the root of a mean square; NaN where there is none."""
+    return np.sqrt(np.asarray(mean, dtype=np.float64))
 
 
 PAIR_METRICS = {
