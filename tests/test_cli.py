@@ -145,7 +145,9 @@ def test_tables_name_encoder_threshold_and_seeds(study, repro):
          '\n[analyses.agreement]')  # fmt: skip
     done = repro("analyze", study)
     assert (done.code, done.err) == (0, "")
-    assert "encoder pixel · θ 0.6 · MAE below 15 of 255 · 95 % intervals · seeds 8" in done.out
+    assert (
+        "encoder pixel · θ 0.6 · MAE below 15 of 255 · chance q 0.01 · 95 % intervals" in done.out
+    )
     assert "§ a/ddim2/none, b/ddim2/none: There are no held-out items" in done.out
     figures = study.parent / "digits.figures"
     listed = done.out.splitlines()[-5:]
@@ -209,7 +211,7 @@ def test_without_a_study_file(study, repro, monkeypatch):
     assert done.document["inputs"]["analyses"] == {
         "reproducibility": {
             "encoder": "pixel", "threshold": 0.6, "mae_threshold": 15.0, "models": ["a", "b"],
-            "samplers": None, "compare": None, "allow_unchecked": False, "confidence": 0.9,
+            "samplers": None, "compare": None, "allow_unchecked": False, "q": 0.01, "confidence": 0.9,
             "rng_seed": 0,
         }
     }  # fmt: skip

@@ -61,7 +61,9 @@ def _code_of(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        logging.getLogger("asyncio").disabled = True  # else it lists what zarr was waiting for
+        # Else asyncio and Python list what zarr was waiting for, now and when they end.
+        logging.getLogger("asyncio").disabled = True
+        sys.unraisablehook = lambda _: None
         _say("Interrupted.", "What was finished is kept: run the same command again to go on.")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
