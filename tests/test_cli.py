@@ -211,8 +211,8 @@ def test_without_a_study_file(study, repro, monkeypatch):
     assert done.document["inputs"]["analyses"] == {
         "reproducibility": {
             "encoder": "pixel", "threshold": 0.6, "mae_threshold": 15.0, "models": ["a", "b"],
-            "samplers": None, "compare": None, "allow_unchecked": False, "q": 0.01, "confidence": 0.9,
-            "rng_seed": 0,
+            "samplers": None, "compare": None, "allow_unchecked": False, "q": 0.01,
+            "confidence": 0.9, "rng_seed": 0,
         }
     }  # fmt: skip
     assert len(done.rows) == 1
