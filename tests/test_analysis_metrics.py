@@ -241,6 +241,21 @@ class TestMemorization:
 
 
 class TestFidelity:
+    def test_the_control_is_of_as_many_items_as_the_run_has_samples(self, store):
+        """Runs of the same items and of 8 and 60 samples have different controls."""
+        many = dict(enumerate(pictures(60, 5, SHAPE)))
+        add_run(store, "many", many, trained_on=subset("0-19"))
+        options = FidelityOptions(metrics=("fd", "vendi"), subsamples=2, models=("a", "many"))
+        both = fidelity(Context(store), options)
+        assert both["compared"].values.tolist() == [8, 40]
+        for model in ("a", "many"):
+            alone = fidelity(Context(store), options.model_copy(update={"models": (model,)}))
+            for metric, comparison in (("fd", "held_out|train"), ("vendi", "held_out|held_out")):
+                control = value(both, model, metric, comparison)
+                assert control == value(alone, model, metric, comparison)
+        assert value(both, "a", "vendi", "held_out|held_out") < 8
+        assert value(both, "many", "vendi", "held_out|held_out") > 8
+
     def test_samples_and_unseen_items_are_compared_in_equal_numbers(self, tmp_path):
         """Both are of one distribution, and 60 against 20: neither shows more variety."""
         store = create_store(tmp_path / "t.zarr")

@@ -1,6 +1,7 @@
 """How far apart the pictures are that two models draw from the same noise."""
 
 import itertools
+import math
 from typing import Annotated, Any
 
 import xarray as xr
@@ -162,6 +163,13 @@ def distances_rows(result: xr.Dataset, options: DistancesOptions) -> list[dict[s
                 }
             )
         if any(row["value"] == row["value"] for row in own):
-            sign = -1 if described["higher"] == "closer" else 1
-            rows += sorted(own, key=lambda row, sign=sign: sign * row["value"])  # type: ignore[misc]
+            rows += sorted(own, key=_distance)
     return rows
+
+
+def _distance(row: dict[str, Any]) -> float:
+    """Order pairs from the closest to the farthest, those without a value last."""
+    value = float(row["value"])
+    if math.isnan(value):
+        return math.inf
+    return -value if row["higher"] == "closer" else value

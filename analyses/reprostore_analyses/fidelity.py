@@ -12,7 +12,7 @@ from reprostore_analyses.metric_scores import chosen_metrics, metric_rows, metri
 from reprostore_analyses.metrics.fidelity import FIDELITY_METRICS
 from reprostore_analyses.subjects import subjects_of, subjects_result
 
-VERSION = 4
+VERSION = 5
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 

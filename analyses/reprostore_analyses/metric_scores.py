@@ -99,9 +99,11 @@ def metric_scores(
                 if evidence.encoder.held_out is None and "held_out" in (who, against):
                     score = Score(np.nan)  # nobody asked for the control
                 else:
-                    # Real items against real ones are the same for runs of the same items.
+                    # Real items against real ones are the same for runs of the same items, as far
+                    # as as many of them are compared.
                     of_run = "generated" in (who, against) or metric.own_control
-                    key = (metric.name, who, against, subject.run.path if of_run else subject.real)
+                    real = (*subject.real, evidence.compared)
+                    key = (metric.name, who, against, subject.run.path if of_run else real)
                     if key not in known:
                         known[key] = metric.compute(evidence, who, against, options)
                     score = known[key]
