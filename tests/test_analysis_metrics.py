@@ -18,6 +18,7 @@ from reprostore_analyses.memorization import memorization, memorization_rows
 from reprostore_analyses.memorization_options import MemorizationOptions
 from reprostore_analyses.metric_scores import _no_more_than_real
 from reprostore_analyses.metrics.base import share
+from reprostore_analyses.metrics.evidence import Space
 
 SHAPE = (1, 12, 12)
 ITEMS = pictures(90, seed=9, shape=SHAPE)
@@ -136,6 +137,25 @@ class TestMemorization:
             control = value(result, "many", "ct", "held_out|train", part)
             assert control == value(alone, "many", "ct", "held_out|train", part)
             assert abs(control) > 0.5
+
+    def test_real_items_are_searched_once_for_all_runs_of_them(self, store, monkeypatch):
+        add_run(store, "twin", dict(zip(SEEDS, made("fresh"), strict=True)),
+                trained_on=subset("0-19"))  # fmt: skip
+        alone = memorization(Context(store), self.OPTIONS.model_copy(update={"models": ("twin",)}))
+        searches, search = [], Space._search
+
+        def counted(space, who, metric):
+            searches.append(who)
+            return search(space, who, metric)
+
+        monkeypatch.setattr(Space, "_search", counted)
+        both = self.OPTIONS.model_copy(update={"models": ("a", "twin")})
+        result = memorization(Context(store), both)
+        assert searches.count("train") == searches.count("held_out") == 3  # pixels, cosine and L2
+        assert searches.count("generated") == 6
+        for name in ("value", "low", "high"):
+            shared = result[name].sel(run="twin/s/none")
+            np.testing.assert_array_equal(shared, alone[name].sel(run="twin/s/none"))
 
     def test_items_that_were_trained_on_are_no_control(self, store):
         spec = store.run("a/s/none").spec.model_spec.model_copy(update={"held_out": "10-60"})

@@ -88,8 +88,12 @@ def metric_scores(
     kept: dict[str, np.ndarray[Any, Any]] = {}
     reasons: dict[str, dict[str, str]] = {}
     known: dict[Any, Score] = {}
+    searched: dict[Any, list[Any]] = {}
     for row, subject in enumerate(subjects):
         evidence = store_evidence(context, subject, options.encoder, neighbors, options.rng_seed)
+        both = (evidence.encoder, evidence.pixels)
+        for space, found in zip(both, searched.get(subject.real, ()), strict=False):
+            space.take(found)
         spaces = (evidence.encoder.generated, evidence.encoder.train, evidence.encoder.held_out)
         sizes[:3, row] = [0 if items is None else items.shape[0] for items in spaces]
         sizes[3, row] = evidence.compared
@@ -112,6 +116,7 @@ def metric_scores(
                 if score.reason:
                     own = reasons.setdefault(subject.run.path, {})
                     own[f"{metric.name}|{who}|{against}"] = score.reason
+        searched[subject.real] = [space.of_real_items() for space in both]
         for name, values in (per_seed(evidence, subject) if per_seed else {}).items():
             missing = np.nan if values.dtype.kind == "f" else -1
             shape_of_all = (len(subjects), len(seeds))

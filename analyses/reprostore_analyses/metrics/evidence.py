@@ -97,6 +97,14 @@ class Space:
             self._nearest[who, metric] = self._search(who, metric)
         return self._nearest[who, metric]
 
+    def of_real_items(self) -> dict[tuple[Who, str], Nearest]:
+        """Return what was found of training and held-out items, which other runs may share."""
+        return {key: found for key, found in self._nearest.items() if key[0] != "generated"}
+
+    def take(self, found: dict[tuple[Who, str], Nearest]) -> None:
+        """Use what `of_real_items` of a space with the same items and the same `k` returned."""
+        self._nearest |= found
+
     def _search(self, who: Who, metric: Literal["cosine", "l2"]) -> Nearest:
         queries, itself = self.rows(who), who == "train"
         count = min(self.k + itself, self.train.shape[0])
