@@ -7,10 +7,18 @@ import pytest
 
 from reprostore.errors import DatasetError, SpecError
 from reprostore_analyses.fidelity import FidelityOptions
+from reprostore_analyses.kernels import (
+    generalization_score,
+    mean_absolute_error,
+    memorized_fraction,
+    rowwise_cosine,
+    threshold_curve,
+)
 from reprostore_analyses.memorization_options import MemorizationOptions
 from reprostore_analyses.metrics import PAIR_METRICS, RUN_METRICS
 from reprostore_analyses.metrics.evidence import Evidence, Space
 from reprostore_analyses.metrics.pairs import mean_over_shifts
+from reprostore_analyses.statistics import calibrated_fraction
 
 SHAPE = (1, 12, 12)
 SIZE = 144
@@ -250,3 +258,75 @@ def test_names_are_unique_and_specs_frozen():
     assert not set(RUN_METRICS) & set(PAIR_METRICS)
     with pytest.raises(dataclasses.FrozenInstanceError):
         RUN_METRICS["fd"].name = "fid"
+
+
+def _vectors(count, seed):
+    return np.random.default_rng(seed).normal(size=(count, 10))
+
+
+def _rp(a, b):
+    return float(threshold_curve(rowwise_cosine(a, b), 0.3))
+
+
+def _mae_score(a, b):
+    return float(threshold_curve(mean_absolute_error(a, b), 60, side="below"))
+
+
+SCORES = {"rp": (_rp, _vectors), "mae_score": (_mae_score, pictures)}
+"""What `reproducibility` shows of two runs, from the same kernels."""
+
+
+@pytest.mark.parametrize("name", list(SCORES))
+class TestScoresOfPairs:
+    def test_identical_shuffled_permuted_and_exchanged(self, name):
+        score_of, make = SCORES[name]
+        a, b = make(80, 1), make(80, 2)
+        a[:40] = b[:40]
+        order = np.random.default_rng(0).permutation(80)
+        assert score_of(a, a.copy()) == 1
+        assert score_of(a, b) == score_of(b, a) == score_of(a[order], b[order])
+        assert 0.5 <= score_of(a, b) < 1
+        assert score_of(a, b[order]) < score_of(a, b)
+
+    def test_one_seed_none_and_nan(self, name):
+        score_of, make = SCORES[name]
+        a = make(3, 1)
+        assert score_of(a[:1], a[:1]) == 1
+        assert np.isnan(score_of(a[:0], a[:0]))
+        spoiled = a.astype(np.float64)
+        spoiled.flat[4] = np.nan
+        with pytest.raises(SpecError):
+            score_of(spoiled, a)
+
+
+class TestScoresOfCopies:
+    """GL, copies and the calibrated threshold, of similarities to the nearest training item."""
+
+    def test_order_bounds_and_complement(self):
+        rng = np.random.default_rng(0)
+        made, real = rng.uniform(-1, 1, 200), rng.uniform(-1, 1, 300)
+        order = rng.permutation(200)
+        copies = float(memorized_fraction(made, 0.6))
+        assert copies == float(memorized_fraction(made[order], 0.6)) == np.mean(made > 0.6)
+        assert float(generalization_score(made, 0.6)) == 1 - copies
+        found, shuffled = (
+            calibrated_fraction(
+                generated=part, held_out=real, rng=np.random.default_rng(1), q=0.05, resamples=50
+            )
+            for part in (made, made[order])
+        )
+        assert float(found.threshold.value) == np.quantile(real, 0.95)
+        np.testing.assert_array_equal(found.fraction[:3], shuffled.fraction[:3])
+        assert found.threshold.low <= found.threshold.value <= found.threshold.high
+
+    def test_copies_alone_none_and_nan(self):
+        assert memorized_fraction([1.0, 1.0], 0.6) == 1
+        assert memorized_fraction([0.6], 0.6) == 0  # strictly
+        assert np.isnan(memorized_fraction([], 0.6))
+        with pytest.raises(SpecError):
+            memorized_fraction([np.nan], 0.6)
+        few = calibrated_fraction(
+            generated=[0.5], held_out=[0.1, 0.2], rng=np.random.default_rng(0)
+        )
+        assert np.isnan(few.fraction.value)
+        assert "needs at least 100" in few.fraction.reason
