@@ -65,6 +65,7 @@ class Analysis:
         from reprostore_analyses.plots import FIGURES
 
         return {
+            # mypy does not infer the type of a default of a lambda.
             name: lambda plot=plot: plot(context, result, options)  # type: ignore[misc]
             for name, plot in FIGURES[self.name].items()
         }

@@ -109,6 +109,7 @@ def _sample_shape(config: Mapping[str, Any], path: Path) -> tuple[int, int, int]
             "An image model has a number of channels and a size in pixels.",
             "Add them to config.json, or write a python: factory.",
         )
+    # All three are integers, as was checked above.
     return channels, y, x  # type: ignore[return-value]
 
 

@@ -94,6 +94,7 @@ class GaussianNetwork(torch.nn.Module):
         sigma = self.noise_level(moment)
         alpha = (1 + sigma**2) ** -0.5
         noise = sigma * alpha
+        # A tensor stands where the closed form is typed for arrays.
         denoised = gaussian_denoised(sample / alpha, sigma, self.mean, self.variance)  # type: ignore[arg-type]
         epsilon = (sample - alpha * denoised) / noise
         prediction = {

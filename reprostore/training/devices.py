@@ -41,6 +41,7 @@ class Devices:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute gradients."""
+        # torch does not type it.
         loss.backward()  # type: ignore[no-untyped-call]
 
     def clip(self, parameters: list[torch.nn.Parameter], norm: float) -> None:
@@ -75,6 +76,7 @@ class Accelerated(Devices):
                 "Training on GPUs needs it.",
                 "Run: pip install 'reprostore[train]', or use --device cpu.",
             )
+        # An extra that need not be installed.
         from accelerate import Accelerator  # type: ignore[import-not-found,unused-ignore]
 
         if ":" in device:

@@ -222,6 +222,7 @@ def write_model(
             ema.store(parameters)
             ema.copy_to(parameters)
         try:
+            # diffusers adds it to the module.
             network.save_pretrained(partial)  # type: ignore[operator]
         finally:
             if ema is not None:

@@ -82,4 +82,5 @@ class Sheet:
     def text(self, left: float, top: float, text: str, **style: str | float) -> None:
         """Write a text at a place, small unless the style says otherwise."""
         place = left / self.width, 1 - top / self.height
+        # mypy would have each key of a text style named.
         self.figure.text(*place, text, **{"fontsize": SMALL, **style})  # type: ignore[arg-type]

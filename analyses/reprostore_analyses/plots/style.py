@@ -147,6 +147,7 @@ def moving_range(
 
 def proxy(label: str, **style: str | float) -> Line2D:
     """Return a line that is only in the legend."""
+    # mypy would have each key of a line style named.
     return Line2D([], [], label=label, **style)  # type: ignore[arg-type]
 
 
