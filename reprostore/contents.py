@@ -1,7 +1,6 @@
 """What a store holds: runs and how far they are, datasets, encoders and results."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from reprostore.ingest import StoredDataset
 from reprostore.layout import RunLayout
 from reprostore.seeds import parse_ranges
 from reprostore.store import Run, SampleStore
+from reprostore.store.files import store_files
 from reprostore.store.labelled import read_attributes
 from reprostore.study import LoadedStudy
 
@@ -86,7 +86,7 @@ def _run(run: Run, asked: list[int] | None) -> dict[str, Any]:
 
 
 def _datasets(store: SampleStore) -> Iterator[dict[str, Any]]:
-    for name in _names(store.path / "datasets"):
+    for name in store_files(store.path).folders("datasets"):
         dataset = StoredDataset(store, name)
         yield {
             "kind": "dataset",
@@ -101,19 +101,25 @@ def _datasets(store: SampleStore) -> Iterator[dict[str, Any]]:
 
 
 def _encoders(store: SampleStore) -> Iterator[dict[str, Any]]:
-    for name in _names(store.path / "embeddings"):
-        folder = store.path / "embeddings" / name
+    files = store_files(store.path)
+    for name in files.folders("embeddings"):
+        vectors = [
+            key.split("/")[2]
+            for key in files.walk(f"embeddings/{name}")
+            if key.endswith("/vector/zarr.json")
+        ]
         yield {
             "kind": "encoder",
             "name": name,
-            "runs": sum(1 for _ in folder.glob("runs/*/*/*/vector/")),
-            "datasets": sum(1 for _ in folder.glob("datasets/*/vector/")),
+            "runs": vectors.count("runs"),
+            "datasets": vectors.count("datasets"),
         }
 
 
 def _results(store: SampleStore) -> Iterator[dict[str, Any]]:
-    for analysis in _names(store.path / "results"):
-        for key in _names(store.path / "results" / analysis):
+    files = store_files(store.path)
+    for analysis in files.folders("results"):
+        for key in files.folders(f"results/{analysis}"):
             attributes = read_attributes(store.path, f"results/{analysis}/{key}") or {}
             question = attributes.get("question", {})
             yield {
@@ -124,7 +130,3 @@ def _results(store: SampleStore) -> Iterator[dict[str, Any]]:
                 "threshold": attributes.get("threshold"),
                 "runs": len(question.get("runs", ())),
             }
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*/"))

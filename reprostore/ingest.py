@@ -17,6 +17,7 @@ from reprostore.seeds import check_ranges, format_ranges, parse_ranges, shorten
 from reprostore.specs import DatasetSpec, Subset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole, write_array
+from reprostore.store.files import store_files
 from reprostore.store.groups import staged_group
 from reprostore.store.identity import first_difference
 from reprostore.store.labelled import read_attributes
@@ -46,7 +47,7 @@ class StoredDataset:
     def __init__(self, store: SampleStore, name: str) -> None:
         attributes = read_attributes(store.path, f"datasets/{name}")
         if attributes is None or "dataset" not in attributes:
-            known = sorted(path.name for path in (store.path / "datasets").glob("*/"))
+            known = store_files(store.path).folders("datasets")
             raise MissingDataError(
                 f"The store {store.path} has no dataset {name!r}.",
                 f"Its datasets are {', '.join(known) or 'none yet'}.",
@@ -74,7 +75,7 @@ class StoredDataset:
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """Labels, (train_index,), where the source has them."""
-        if not (self.store.path / self.group / "label").is_dir():
+        if not store_files(self.store.path).exists(f"{self.group}/label"):
             return None
         array = open_array(self.store.zarr_store, f"{self.group}/label")
         require_files(self.store.path, array, self._action)

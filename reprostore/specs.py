@@ -23,6 +23,9 @@ NOISE_CONTRACT: Final = "cpu-torch-normal-v1"
 CLOSED_FORMS: Final = ("oracle", "gaussian")
 """Sources of models that are computed from their `trained_on` and have no files."""
 
+IMPORTED: Final = "imported"
+"""Source of a model whose samples were made elsewhere."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}")
 
 
@@ -318,7 +321,8 @@ class RunSpec(Spec):
     scheduler : dict
         All resolved values of the solver and its noise schedule.
     noise : str
-        The noise contract, "cpu-torch-normal-v1", or "unknown" for imported samples.
+        The noise contract, "cpu-torch-normal-v1"; of imported samples also "recorded", where the
+        noise itself was given and its probes were taken from it, or "unknown".
     noise_scale : float
         The first state is this times eps.
     compute_dtype, stored_dtype : str
@@ -340,7 +344,7 @@ class RunSpec(Spec):
     condition_spec: ConditionSpec = ConditionSpec()
     weights: dict[str, str]
     scheduler: JsonValues
-    noise: Literal["cpu-torch-normal-v1", "unknown"] = NOISE_CONTRACT
+    noise: Literal["cpu-torch-normal-v1", "recorded", "unknown"] = NOISE_CONTRACT
     noise_scale: FiniteFloat
     compute_dtype: ComputeDtype = "float32"
     stored_dtype: StoredDtype = "float32"

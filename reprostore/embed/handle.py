@@ -14,6 +14,7 @@ from reprostore.encoders import Encoder, encoder_identity, load_encoder
 from reprostore.errors import CorruptionError, DatasetError, SpecError, StorageError
 from reprostore.specs import EncoderSpec
 from reprostore.store import SampleStore
+from reprostore.store.files import run_folders, store_files
 from reprostore.store.labelled import read_attributes
 
 Progress = Callable[[str, int, int], None]
@@ -114,13 +115,14 @@ def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:
     SpecError
         The store's vectors of this name come from different encoders.
     """
-    root = store.path / "embeddings" / name
+    root, files = f"embeddings/{name}", store_files(store.path)
     found: dict[str, dict[str, Any]] = {}
-    for pattern in ("runs/*/*/*", "datasets/*"):
-        for group in sorted(root.glob(pattern)):
-            attributes = read_attributes(store.path, group.relative_to(store.path).as_posix())
-            if attributes is not None and "encoder" in attributes:
-                found[fingerprint(attributes["encoder"])] = dict(attributes["encoder"])
+    groups = [f"{root}/runs/{path}" for path in run_folders(files, f"{root}/runs")]
+    groups += [f"{root}/datasets/{dataset}" for dataset in files.folders(f"{root}/datasets")]
+    for group in groups:
+        attributes = read_attributes(store.path, group)
+        if attributes is not None and "encoder" in attributes:
+            found[fingerprint(attributes["encoder"])] = dict(attributes["encoder"])
     if len(found) > 1:
         raise SpecError(
             f"The store {store.path} holds vectors of {len(found)} different encoders named "

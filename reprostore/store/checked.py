@@ -1,7 +1,6 @@
 """Reading a run's states so that damage is an error that names run, seeds and steps."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from reprostore.errors import CorruptionError
 from reprostore.seeds import seeds_text
 from reprostore.store.arrays import open_array
+from reprostore.store.files import store_files
 from reprostore.store.run import WRITTEN, Run
 
 
@@ -29,6 +29,7 @@ class CheckedArray:
     """
 
     def __init__(self, run: Run, name: str) -> None:
+        run.require_samples()
         self.run = run
         self.name = name
         self._array = run.array(name)
@@ -108,7 +109,8 @@ class CheckedArray:
             + self._array.metadata.encode_chunk_key((seed_block, row_block, *rest))
             for seed_block, row_block in itertools.product(seed_blocks, row_blocks)
         )
-        return [key for key in keys if not _has_bytes(self.run.store_path / key)]
+        files = store_files(self.run.store_path)
+        return [key for key in keys if not files.size(key)]
 
     def _damage(self, slots: slice, rows: slice, error: Exception) -> CorruptionError:
         """Read chunk by chunk to find which seeds and steps are damaged."""
@@ -134,10 +136,6 @@ class CheckedArray:
             "Restore the file from a copy, or delete the run's folder "
             f"({self.run.store_path / self.run.group}) and generate it again.",
         )
-
-
-def _has_bytes(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
 
 
 def _as_slice(key: Any, length: int) -> slice:  # noqa: ANN401  # a slice or an integer

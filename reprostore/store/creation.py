@@ -14,7 +14,14 @@ from reprostore.store.groups import staged_group
 from reprostore.store.run import StepTable
 
 
-def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequence[int]) -> None:
+def create_run(
+    store_path: Path,
+    spec: RunSpec,
+    table: StepTable,
+    seeds: Sequence[int],
+    *,
+    withheld: bool = False,
+) -> None:
     """Create a run's group with all of its arrays, complete or not at all.
 
     Parameters
@@ -27,13 +34,16 @@ def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequenc
         Noise levels of the recorded steps.
     seeds : sequence of int
         The first seeds.
+    withheld : bool
+        Make no arrays for samples: only what is made of them comes into this store.
     """
     layout, numbers = RunLayout.of(spec), checked_seeds(seeds)
     count, steps = len(numbers), len(spec.steps)
     with staged_group(store_path, f"runs/{spec.path}") as staging:
         store = staging.store
         shards = {"sample": layout.shard, "denoised": layout.denoised_shard}
-        for name in ["sample", "denoised"] if layout.denoised else ["sample"]:
+        names = ["sample", "denoised"] if layout.denoised else ["sample"]
+        for name in [] if withheld else names:
             create_array(
                 store,
                 name,
@@ -64,3 +74,5 @@ def create_run(store_path: Path, spec: RunSpec, table: StepTable, seeds: Sequenc
             write_array(store, name, np.asarray(getattr(table, name), np.float64), ("step",))
         recorded = {**spec.model_dump(mode="json"), "fingerprint": spec.fingerprint}
         staging.attributes["run"] = {**recorded, "checksum": fingerprint(recorded)}
+        if withheld:
+            staging.attributes["withheld"] = True

@@ -6,11 +6,12 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore
 
 from reprostore.canonical import to_jsonable
 from reprostore.errors import CorruptionError, SpecError
+from reprostore.store.archive import zarr_store
 from reprostore.store.arrays import open_array, read_whole, write_array
+from reprostore.store.files import store_files
 from reprostore.store.groups import staged_group
 from reprostore.store.locks import locked
 from reprostore.store.present import require_files
@@ -69,9 +70,7 @@ def _labels(name: str, values: np.ndarray[Any, Any]) -> list[str]:
 def read_attributes(store_path: Path, target: str) -> dict[str, Any] | None:
     """Return the attributes of a group, or None where there is none."""
     try:
-        group = zarr.open_group(
-            LocalStore(store_path, read_only=True), path=target, mode="r", zarr_format=3
-        )
+        group = zarr.open_group(zarr_store(store_path), path=target, mode="r", zarr_format=3)
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged metadata raises errors of every kind
@@ -98,13 +97,15 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
             "It was to be read.",
             "Run the analysis again.",
         )
-    store = LocalStore(store_path, read_only=True)
+    store, files = zarr_store(store_path), store_files(store_path)
     action = f"Delete the folder {store_path / target}; it is made again."
     labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
     coordinates = cast("list[str]", attributes.pop("coordinates", []))
     variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
     names = attributes.pop("variables", None)
-    if not isinstance(names, list) or not all((store_path / target / n).is_dir() for n in names):
+    if not isinstance(names, list) or not all(
+        files.size(f"{target}/{name}/zarr.json") for name in names
+    ):
         raise CorruptionError(
             f"The group {target} has not all of its variables.",
             "Its attributes name them.",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reprostore.errors import CorruptionError
+from reprostore.store.files import store_files
 
 if TYPE_CHECKING:
     import zarr
@@ -18,7 +19,7 @@ def require_files(
     Parameters
     ----------
     store_path : Path
-        Folder of the store.
+        The store, a folder or an archive.
     array : zarr.Array
         An array in it.
     action : str
@@ -41,10 +42,10 @@ def require_files(
         range(span.start // length, (span.stop - 1) // length + 1)
         for span, length in zip(spans, lengths, strict=True)
     )
+    files = store_files(store_path)
     for place in itertools.product(*blocks):
         key = f"{array.path}/{array.metadata.encode_chunk_key(place)}"
-        file = store_path / key
-        if not (file.exists() and file.stat().st_size > 0):
+        if not files.size(key):
             raise CorruptionError(
                 f"The file {key} of the store {store_path} does not exist or is empty.",
                 "Everything that was written is there.",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
-from zarr.storage import LocalStore
 
 from reprostore.errors import FormatError, MissingDataError, NotFoundError, StorageError
 from reprostore.specs import RunSpec
+from reprostore.store.archive import zarr_store
 from reprostore.store.creation import create_run
+from reprostore.store.files import StoreFiles, run_folders, store_files
 from reprostore.store.groups import staged_group, storage_errors, sweep_staging
 from reprostore.store.identity import check_identity
 from reprostore.store.locks import locked
@@ -36,7 +37,7 @@ class SampleStore:
     Parameters
     ----------
     path : Path
-        Folder of the store.
+        Folder of the store, or the archive that it was packed into.
     read_only : bool
         Whether writing is refused.
     """
@@ -44,11 +45,16 @@ class SampleStore:
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
-        self.zarr_store = LocalStore(path, read_only=read_only)
+        self.zarr_store = zarr_store(path, read_only=read_only)
 
     def __repr__(self) -> str:
         """Show the path and the runs."""
         return f"SampleStore({str(self.path)!r}, {len(self.run_paths())} runs)"
+
+    @property
+    def files(self) -> StoreFiles:
+        """The store's files, for reading."""
+        return store_files(self.path)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -60,8 +66,7 @@ class SampleStore:
 
         Damaged runs are among them, so that opening one says what is wrong with it.
         """
-        folder = self.path / "runs"
-        return sorted(group.relative_to(folder).as_posix() for group in folder.glob("*/*/*/"))
+        return run_folders(self.files, "runs")
 
     def runs(
         self,
@@ -200,12 +205,12 @@ class SampleStore:
         MissingDataError
             There is no such session.
         """
-        path = self.path / "sessions" / f"{number:016x}" / "zarr.json"
+        key = f"sessions/{number:016x}/zarr.json"
         try:
-            return dict(json.loads(path.read_text())["attributes"]["session"])
+            return dict(json.loads(self.files.read(key))["attributes"]["session"])
         except (OSError, ValueError, KeyError) as error:
             raise MissingDataError(
-                f"The session {number:016x} cannot be read from {path} ({error}).",
+                f"The session {number:016x} cannot be read from {self.path / key} ({error}).",
                 "Every written seed names the session that wrote it.",
                 "Restore the file from a copy.",
             ) from error
@@ -277,7 +282,7 @@ def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
     Parameters
     ----------
     path : path
-        Folder of the store.
+        Folder of the store, or a zip archive that it was packed into, which is read in place.
     mode : {"r", "r+"}
         Reading only, or also writing.
 
@@ -293,6 +298,12 @@ def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
     path = Path(path).absolute()
     read_root_attributes(path)
     if mode == "r+":
+        if path.is_file():
+            raise StorageError(
+                f"The store {path} is packed into one file.",
+                "A packed store is read in place; only a folder can be written.",
+                "Unpack it with `repro unpack`, and write into the folder.",
+            )
         if not os.access(path, os.W_OK):
             raise StorageError(
                 f"The store {path} is read-only.",
@@ -319,8 +330,9 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
             "A store is a folder that `repro generate` or `create_store` made.",
             "Check the path, or generate the store first.",
         )
+    files = store_files(path)
     try:
-        attributes = json.loads((path / "zarr.json").read_text())["attributes"]["reprostore"]
+        attributes = json.loads(files.read("zarr.json"))["attributes"]["reprostore"]
         version = int(attributes["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(

@@ -12,13 +12,14 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore
 
 from reprostore.canonical import fingerprint
-from reprostore.errors import CorruptionError, StorageError
+from reprostore.errors import CorruptionError, MissingDataError, StorageError
 from reprostore.seeds import checked_seeds, seeds_text, shorten
 from reprostore.specs import RunSpec
+from reprostore.store.archive import zarr_store
 from reprostore.store.arrays import open_array, read_whole
+from reprostore.store.files import store_files
 from reprostore.store.groups import storage_errors
 from reprostore.store.locks import locked
 
@@ -69,7 +70,7 @@ class Run:
         self.store_path = store_path
         self.path = path
         self.read_only = read_only
-        self.zarr_store = LocalStore(store_path, read_only=read_only)
+        self.zarr_store = zarr_store(store_path, read_only=read_only)
 
     def __repr__(self) -> str:
         """Show the run's path and how much of it is written."""
@@ -121,6 +122,25 @@ class Run:
             )
         return spec
 
+    @cached_property
+    def withheld(self) -> bool:
+        """Whether the samples are not in this store, but only what was made of them."""
+        try:
+            metadata = json.loads(store_files(self.store_path).read(f"{self.group}/zarr.json"))
+            return metadata["attributes"].get("withheld") is True
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return False  # damage is told by who reads the spec
+
+    def require_samples(self) -> None:
+        """Raise MissingDataError where the samples were withheld."""
+        if self.withheld:
+            raise MissingDataError(
+                f"The samples of the run {self.path} are not in the store {self.store_path}.",
+                "Who made the store withheld them; it holds at most vectors of them.",
+                "Analyze the run with an encoder whose vectors are there (`repro status` lists "
+                "them), or ask for its samples.",
+            )
+
     def array(self, name: str) -> "zarr.Array[Any]":
         """Open one of the run's arrays."""
         return open_array(self.zarr_store, f"{self.group}/{name}")
@@ -166,7 +186,7 @@ class Run:
         rest = (0,) * (array.ndim - 1)
         for index in np.unique((start + np.flatnonzero(status == WRITTEN)) // array.chunks[0]):
             key = array.metadata.encode_chunk_key((int(index), *rest))
-            if not (self.store_path / self.group / name / key).exists():
+            if store_files(self.store_path).size(f"{self.group}/{name}/{key}") is None:
                 raise CorruptionError(
                     f"The array {name} of the run {self.path} has no file {key}, although "
                     f"its seeds {self._unit_seeds(int(index))} are written.",
@@ -228,7 +248,8 @@ class Run:
 
     def _seed_arrays(self) -> list[str]:
         folder = self.store_path / self.group
-        return [n for n in SEED_ARRAYS if n != "denoised" or (folder / n).is_dir()]
+        absent = ("sample", "denoised") if self.withheld else ("denoised",)
+        return [n for n in SEED_ARRAYS if n not in absent or (folder / n).is_dir()]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -263,6 +284,7 @@ class Run:
             new = np.asarray([s for s in checked_seeds(seeds) if s not in known], dtype=np.int64)
             if len(new) == 0:
                 return 0
+            self.require_samples()
             try:
                 self._lengthen(np.concatenate([old, new]))
             except BaseException:

@@ -55,6 +55,7 @@ class UnitWriter:
 
     def __init__(self, run: Run, unit: Unit, session: int, *, accept_drift: bool = False) -> None:
         run.require_writable()
+        run.require_samples()
         self.run = run
         self.unit = unit
         self.session = session
