@@ -84,7 +84,7 @@ def stored_items(
 
     which = {"dataset": stored.fingerprint, "index": format_ranges(rows.tolist())}
     return Items(
-        len(rows), stored.item_shape, read, fingerprint(which), stored.items.dtype.itemsize
+        len(rows), stored.item_shape, read, fingerprint(which), stored.dtype.itemsize
     )
 
 

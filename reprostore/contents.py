@@ -93,7 +93,7 @@ def _datasets(store: SampleStore) -> Iterator[dict[str, Any]]:
             "name": name,
             "items": len(dataset),
             "shape": list(dataset.item_shape),
-            "dtype": str(dataset.items.dtype),
+            "dtype": str(dataset.dtype),
             "held_out": dataset.spec.held_out,
             "source": dataset.spec.source,
             "fingerprint": dataset.fingerprint,

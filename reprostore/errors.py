@@ -43,6 +43,18 @@ class IdentityError(ReprostoreError, ValueError):
     """A name in the store stands for something else than what was asked to be written."""
 
 
+class ConflictError(ReprostoreError, ValueError):
+    """Stores that were to be merged contradict each other.
+
+    Attributes
+    ----------
+    conflicts : tuple of dict
+        All contradictions, one each; see `reprostore.sharing.conflicts`.
+    """
+
+    conflicts: tuple[dict[str, str], ...] = ()
+
+
 class DriftError(ReprostoreError, ValueError):
     """A run would be continued under another execution (batch size, device, versions)."""
 

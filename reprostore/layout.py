@@ -14,6 +14,8 @@ UNIT_SEEDS = 512
 SHARD_BYTES = 256 * MIB
 CHUNK_BYTES = MIB
 PROBE_LENGTH = 8
+PROBE_TOLERANCE = 1e-3
+"""Probes of equal noise differ in the last bits between processors, and by about 1 otherwise."""
 
 
 def unit_length(batch_size: int, steps: int, sample_bytes: int) -> int:

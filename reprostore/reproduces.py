@@ -1,15 +1,12 @@
 """Whether a model still gives the samples that a run holds, where its files cannot tell."""
 
-import hashlib
-
-import numpy as np
-
 from reprostore.batches import sampled_batch
 from reprostore.errors import DriftError
 from reprostore.models.base import Model
 from reprostore.samplers import Sampler
 from reprostore.seeds import seeds_text
 from reprostore.store import Run
+from reprostore.store.digest import SeedDigests
 
 
 def check_reproduces(run: Run, sampler: Sampler, model: Model, batch_size: int) -> None:
@@ -39,18 +36,13 @@ def check_reproduces(run: Run, sampler: Sampler, model: Model, batch_size: int) 
     unit = start // run.unit_length
     stop = min(start + batch_size, (unit + 1) * run.unit_length, len(run.seeds))
     seeds = run.seeds[start:stop]
-    hashers = [hashlib.blake2b(digest_size=8) for _ in seeds]
+    digests = SeedDigests(len(seeds))
     _, states = sampled_batch(sampler, model, seeds, batch_size, run.spec.stored_dtype)
     for recorded in states:
-        for state in recorded:
-            if state is not None:
-                little = np.ascontiguousarray(state, dtype=state.dtype.newbyteorder("<"))
-                for hasher, values in zip(hashers, little, strict=True):
-                    hasher.update(values.data)
+        digests.add(*(state for state in recorded if state is not None))
     written = slots[slots < stop]
     stored = run.recorded("digest")[written]
-    again = [int.from_bytes(hashers[slot - start].digest(), "little") for slot in written]
-    changed = stored != np.asarray(again, dtype=np.uint64)
+    changed = stored != digests.values()[written - start]
     if changed.any():
         raise DriftError(
             f"The model {run.spec.model} of the run {run.path}, computed again, gives other "

@@ -26,6 +26,9 @@ CLOSED_FORMS: Final = ("oracle", "gaussian")
 IMPORTED: Final = "imported"
 """Source of a model whose samples were made elsewhere."""
 
+CONTENT: Final = "import"
+"""Stands among the weights of an imported run whose identity is its content."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}")
 
 
@@ -134,8 +137,8 @@ class ModelSpec(Spec):
     Attributes
     ----------
     source : str
-        A diffusers folder or hub id, "python:module:factory", or "oracle" or "gaussian". Of a
-        model with a recipe the folder into which it is trained.
+        A diffusers folder or hub id, "python:module:factory", "oracle" or "gaussian", or
+        "imported". Of a model with a recipe the folder into which it is trained.
     recipe : str, optional
         Name of the recipe by which `repro train` trains this model on `trained_on`.
     trained_on : Subset, optional
@@ -185,7 +188,7 @@ class ModelSpec(Spec):
                 "A recipe says how a model is trained, and `trained_on` on what.",
                 "Add `trained_on`, or remove `recipe`.",
             )
-        if self.source in CLOSED_FORMS or self.source.startswith("python:"):
+        if self.source in {*CLOSED_FORMS, IMPORTED} or self.source.startswith("python:"):
             raise SpecError(
                 f"`recipe` stands beside the source {shorten(self.source)!r}.",
                 "A model that is trained has as its source the folder into which it is written.",
@@ -200,7 +203,8 @@ class SamplerSpec(Spec):
     Attributes
     ----------
     scheduler : str
-        A diffusers scheduler class of the tested table, its short name, "edm-euler" or "edm-heun".
+        A diffusers scheduler class of the tested table, its short name, "edm-euler" or "edm-heun";
+        of imported samples "imported".
     steps : int
         Number of full solver steps.
     record : "final", "all" or tuple of int
@@ -217,7 +221,7 @@ class SamplerSpec(Spec):
     """
 
     scheduler: str = Field(min_length=1)
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, le=1_000_000)
     record: Literal["final", "all"] | tuple[Annotated[int, Field(ge=0)], ...] = "final"
     denoised: bool = False
     dtype: StoredDtype = "float32"

@@ -24,15 +24,24 @@ class Content:
 
     def fingerprint(self, source: Source) -> str:
         """Return the digest, once all items of the source are taken in: 32 hexadecimal digits."""
-        if source.labels is not None:
-            self._hasher.update(np.asarray(source.labels).astype("<i8").tobytes())
-        return fingerprint(
-            {
-                "shape": (source.length, *source.item_shape),
-                "dtype": str(source.dtype),
-                "content": self._hasher.hexdigest(),
-            }
-        )
+        shape = (source.length, *source.item_shape)
+        return self.finished(shape, str(source.dtype), source.labels)
+
+    def finished(self, shape: tuple[int, ...], dtype: str, labels: NDArray[np.int64] | None) -> str:
+        """Return the digest, once all items are taken in: 32 hexadecimal digits.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (item, channel, y, x).
+        dtype : str
+            Of the items.
+        labels : ndarray of int64, optional
+            One per item.
+        """
+        if labels is not None:
+            self._hasher.update(np.asarray(labels).astype("<i8").tobytes())
+        return fingerprint({"shape": shape, "dtype": dtype, "content": self._hasher.hexdigest()})
 
 
 def source_fingerprint(source: Source) -> str:

@@ -48,12 +48,12 @@ def open_folder(path: Path, what: str) -> Items:
             f"A folder of images holds files ending in {', '.join(sorted(SUFFIXES))}.",
             "Check the path, or convert the images.",
         )
-    first = _header(path, files[0], what)
+    first = image_header(path, files[0], what)
     for file in files[1:]:
-        if (header := _header(path, file, what)) != first:
+        if (header := image_header(path, file, what)) != first:
             raise DatasetError(
-                f"{what[0].upper()}{what[1:]} mixes images: {files[0]} is {_describe(first)}, "
-                f"{file} is {_describe(header)}.",
+                f"{what[0].upper()}{what[1:]} mixes images: {files[0]} is "
+                f"{describe_header(first)}, {file} is {describe_header(header)}.",
                 "All images of a dataset have one size and one mode.",
                 "Resize or convert the images, or remove those that do not belong.",
             )
@@ -64,7 +64,7 @@ def open_folder(path: Path, what: str) -> Items:
         numbers = range(len(files))[rows] if isinstance(rows, slice) else rows
         block = np.empty((len(numbers), *shape[1:]), dtype=np.uint8)
         for row, number in enumerate(numbers):
-            block[row] = _pixels(path, files[number], what)
+            block[row] = image_pixels(path, files[number], what)
         return block
 
     labels, classes = _labels(path, files)
@@ -94,8 +94,9 @@ def _labels(path: Path, files: list[str]) -> tuple[NDArray[np.int64] | None, lis
     return labels.astype(np.int64), classes.tolist()
 
 
-def _header(path: Path, file: str, what: str) -> tuple[tuple[int, int], str]:
-    image_module = _pillow(what)
+def image_header(path: Path, file: str, what: str) -> tuple[tuple[int, int], str]:
+    """Return size (width, height) and mode ("L" or "RGB") of an image, refusing other modes."""
+    image_module = pillow(what)
     try:
         with image_module.open(path / file) as image:
             size, mode = image.size, image.mode
@@ -115,9 +116,10 @@ def _header(path: Path, file: str, what: str) -> tuple[tuple[int, int], str]:
     return size, mode
 
 
-def _pixels(path: Path, file: str, what: str) -> NDArray[np.uint8]:
+def image_pixels(path: Path, file: str, what: str) -> NDArray[np.uint8]:
+    """Decode an image, (y, x) grey or (y, x, 3) RGB."""
     try:
-        with _pillow(what).open(path / file) as image:
+        with pillow(what).open(path / file) as image:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable_image(file, what, error) from error
@@ -127,12 +129,14 @@ def _unreadable_image(file: str, what: str, error: Exception) -> DatasetError:
     return unreadable(f"the image {file} of {what}", error)
 
 
-def _describe(header: tuple[tuple[int, int], str]) -> str:
+def describe_header(header: tuple[tuple[int, int], str]) -> str:
+    """Write size and mode of an image for a message."""
     (width, height), mode = header
     return f"{width}×{height} {mode}"
 
 
-def _pillow(what: str) -> Any:  # noqa: ANN401
+def pillow(what: str) -> Any:  # noqa: ANN401
+    """Import Pillow's ``Image`` module, or say what needs it."""
     try:
         from PIL import Image
     except ImportError as error:

@@ -1,5 +1,7 @@
 """Vectors of a dataset's items, kept in the store and made where they are missing."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,9 +13,13 @@ from reprostore.images import to_uint8
 from reprostore.ingest import StoredDataset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole
+from reprostore.store.forms import check_rows
 from reprostore.store.groups import staged_group, storage_errors
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
+
+if TYPE_CHECKING:
+    import zarr
 
 BLOCK_ROWS = 1024
 """Items that are encoded between two writes."""
@@ -48,6 +54,7 @@ def embed_dataset(
     finished = _finished_blocks(store, group, origin)
     if finished is None or not finished.all():
         what = f"items of the dataset {dataset.name!r}"
+        dataset.require_items()  # vectors of items that are not here are never replaced
         loaded = encoder.load(dataset.item_shape, store, what)
         refuse_too_large(encoder, len(dataset), loaded.dimension, what)
         with locked(store.path, group), storage_errors(store.path):
@@ -63,8 +70,10 @@ def _finished_blocks(
     if attributes is None or attributes.get("made_from") != origin:
         return None
     try:
-        open_array(store.zarr_store, f"{group}/vector")
-        return read_whole(open_array(store.zarr_store, f"{group}/block_done"))
+        vector = open_array(store.zarr_store, f"{group}/vector", _check_vectors)
+        done = open_array(store.zarr_store, f"{group}/block_done", lambda a: check_rows(a, "uint8"))
+        blocks = -(-vector.shape[0] // vector.chunks[0])
+        return read_whole(done) if done.shape == (blocks,) else None
     except CorruptionError:  # it is not known which vectors are whole
         return None
 
@@ -119,6 +128,10 @@ def _encode_dataset(
             progress(f"{encoder.name}: {dataset.name}", rows.stop, len(dataset))
 
 
+def _check_vectors(array: "zarr.Array[Any]") -> None:
+    check_rows(array, "float32")
+
+
 class DatasetVectors:
     """The vectors of a dataset in the store, read by slices, (train_index, embedding) float32."""
 
@@ -130,9 +143,9 @@ class DatasetVectors:
         self._dataset = dataset
         self._group = group
         try:
-            self._array = open_array(store.zarr_store, f"{group}/vector")
+            self._array = open_array(store.zarr_store, f"{group}/vector", _check_vectors)
         except CorruptionError as error:
-            raise damaged(store, group, str(error)) from error
+            raise damaged(store, group, str(error), withheld=dataset.withheld) from error
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -152,7 +165,8 @@ class DatasetVectors:
         try:
             return self._read(rows)
         except CorruptionError:
-            if self._store.read_only or self._encoder.spec is None:
+            known = self._encoder.spec is not None and not self._dataset.withheld
+            if self._store.read_only or not known:
                 raise
         self._forget(rows)
         return embed_dataset(self._store, self._encoder, self._dataset)._read(rows)
@@ -173,7 +187,11 @@ class DatasetVectors:
         try:
             vectors: NDArray[np.float32] = np.asarray(self._array[rows])
         except Exception as error:
-            raise damaged(self._store, self._group, str(error)) from error
+            raise damaged(
+                self._store, self._group, str(error), withheld=self._dataset.withheld
+            ) from error
         if np.isnan(vectors).any():
-            raise damaged(self._store, self._group, "vectors are absent")
+            raise damaged(
+                self._store, self._group, "vectors are absent", withheld=self._dataset.withheld
+            )
         return vectors

@@ -152,10 +152,13 @@ def checked_vectors(
     return vectors
 
 
-def damaged(store: SampleStore, group: str, why: str) -> CorruptionError:
-    """Say that stored vectors cannot be used, and how to have them made again."""
+def damaged(store: SampleStore, group: str, why: str, *, withheld: bool) -> CorruptionError:
+    """Say that stored vectors cannot be used, and where others come from."""
+    action = f"Delete the folder {store.path / group}; the vectors are made again."
+    if withheld:
+        action = "Receive the store again: what they were made of is not in it."
     return CorruptionError(
         f"The vectors {group} in the store are damaged ({why}).",
         "Every chunk agrees with its checksum.",
-        f"Delete the folder {store.path / group}; the vectors are made again.",
+        action,
     )

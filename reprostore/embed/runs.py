@@ -1,6 +1,6 @@
 """Vectors of a run's samples, kept in the store and made where they are missing."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,13 @@ from reprostore.images import to_uint8
 from reprostore.store import Run, SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole
 from reprostore.store.checked import CheckedArray
+from reprostore.store.forms import check_run_vectors
 from reprostore.store.groups import remove_group, staged_group, storage_errors
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
+
+if TYPE_CHECKING:
+    import zarr
 
 
 def embed_run(
@@ -53,6 +57,7 @@ def embed_run(
     missing = {row: slots for row in rows if len(slots := vectors.missing(row))}
     if not missing:
         return vectors
+    run.require_samples()
     count = max(len(slots) for slots in missing.values())
     # Before anything is removed or locked: an encoder that cannot be loaded changes nothing.
     loaded = encoder.load(run.spec.sample_shape, store, f"{count} samples of the run {run.path}")
@@ -107,8 +112,9 @@ class RunVectors:
 
     def _made(self, row: int) -> NDArray[np.uint64]:
         try:
-            array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
-            made: NDArray[np.uint64] = np.asarray(array[:, row])
+            array = self._open("source_digest")
+            length = min(array.shape[0], len(self.run.seeds))
+            made: NDArray[np.uint64] = np.asarray(array[:length, row])
         except Exception:  # a damaged cache is made again
             return np.zeros(0, dtype=np.uint64)
         return made
@@ -121,13 +127,20 @@ class RunVectors:
         if read_attributes(self.store.path, self.group) is None:
             return
         try:
-            read_whole(open_array(self.store.zarr_store, f"{self.group}/source_digest"))
-            open_array(self.store.zarr_store, f"{self.group}/vector")
+            read_whole(self._open("source_digest"), slice(len(self.run.seeds)))
+            self._open("vector")
         except CorruptionError:
             remove_group(self.store.path, self.group)
         else:
             if not self.current():
                 remove_group(self.store.path, self.group)
+
+    def _open(self, name: str) -> "zarr.Array[Any]":
+        steps = len(self.run.spec.steps)
+        path = f"{self.group}/{name}"
+        return open_array(
+            self.store.zarr_store, path, lambda array: check_run_vectors(array, name, steps)
+        )
 
     def create(self, dimension: int) -> None:
         """Create the arrays, or make them as long as the run; the caller holds the lock."""
@@ -152,7 +165,7 @@ class RunVectors:
                 staging.attributes["made_from"] = self._origin()
                 staging.attributes["encoder"] = self.encoder.identity
         for name, shape in shapes.items():
-            array = open_array(self.store.zarr_store, f"{self.group}/{name}")
+            array = self._open(name)
             if array.shape[0] < length:
                 array.resize(shape)
 
@@ -161,8 +174,8 @@ class RunVectors:
         missing = self.missing(row)
         samples = CheckedArray(self.run, "sample")
         digests = self.run.recorded("digest")
-        vector = open_array(self.store.zarr_store, f"{self.group}/vector")
-        made = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+        vector = self._open("vector")
+        made = self._open("source_digest")
         # The run may have grown since the arrays were made as long as it.
         length = made.shape[0]
         missing = missing[missing < length]
@@ -208,7 +221,8 @@ class RunVectors:
         try:
             return self._read(slots, row)
         except CorruptionError:
-            if self.store.read_only or self.encoder.spec is None or not self._forget(slots, row):
+            known = self.encoder.spec is not None and not self.run.withheld
+            if self.store.read_only or not known or not self._forget(slots, row):
                 raise
         return embed_run(self.store, self.encoder, self.run, (row,))._read(slots, row)
 
@@ -225,20 +239,20 @@ class RunVectors:
                         self._read(made, row)
                 except CorruptionError:
                     region = slice(start, min(start + unit, len(known)))
-                    array = open_array(self.store.zarr_store, f"{self.group}/source_digest")
+                    array = self._open("source_digest")
                     array[region, row] = np.zeros(region.stop - start, dtype=np.uint64)
                     found = True
         return found
 
     def _read(self, slots: NDArray[np.int64], row: int) -> NDArray[np.float32]:
         try:
-            array = open_array(self.store.zarr_store, f"{self.group}/vector")
+            array = self._open("vector")
             vectors = np.asarray(array[int(slots.min()) : int(slots.max()) + 1, row])
             values = vectors[slots - slots.min()]
         except Exception as error:
-            raise damaged(self.store, self.group, str(error)) from error
+            raise damaged(self.store, self.group, str(error), withheld=self.run.withheld) from error
         if np.isnan(values).any():
-            raise damaged(self.store, self.group, "vectors are absent")
+            raise damaged(self.store, self.group, "vectors are absent", withheld=self.run.withheld)
         return np.asarray(values, dtype=np.float32)
 
     def _encode(self, encoder: Encoder, states: NDArray[Any]) -> NDArray[np.float32]:

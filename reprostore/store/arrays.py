@@ -1,7 +1,7 @@
 """Arrays of the store: the only place where they are created and opened."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from reprostore.errors import CorruptionError
+from reprostore.store.forms import check_form
 
 _CONFIG = {"write_empty_chunks": True}  # does not persist, so every handle is given it
 
@@ -103,24 +104,38 @@ def write_array(
     array[...] = values
 
 
-def open_array(store: Store, path: str) -> "zarr.Array[Any]":
+def open_array(
+    store: Store, path: str, check: Callable[["zarr.Array[Any]"], None] | None = None
+) -> "zarr.Array[Any]":
     """Open an array that must exist.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The Zarr store.
+    path : str
+        Path of the array in it.
+    check : callable, optional
+        Raises ValueError where the array is not what it has to be.
 
     Raises
     ------
     CorruptionError
-        There is no readable array.
+        There is no readable array of this format.
     """
     try:
         array: zarr.Array[Any] = zarr.open_array(
             store, path=path, mode="r" if store.read_only else "r+", zarr_format=3
         )
+        check_form(array)
+        if check is not None:
+            check(array)
     except Exception as error:  # damaged metadata raises errors of every kind
         raise CorruptionError(
             f"The array {path} of the store cannot be opened ({error}).",
             "Every run and dataset has all of its arrays.",
-            "Restore the store's files from a copy, or delete this run's folder and generate it "
-            "again.",
+            "Restore its files from a copy, or run `repro verify --repair` on the store: it says "
+            "what can be made again.",
         ) from error
     return cast(
         "zarr.Array[Any]", array.with_config(ArrayConfig(order="C", write_empty_chunks=True))
@@ -150,6 +165,6 @@ def read_whole(array: "zarr.Array[Any]", region: slice = slice(None)) -> np.ndar
         raise CorruptionError(
             f"The array {array.path} of the store is damaged ({error}).",
             "Every chunk agrees with its checksum.",
-            "Restore its files from a copy, or delete the folder of this run, dataset or result "
-            "and make it again.",
+            "Restore its files from a copy, or run `repro verify --repair` on the store: it says "
+            "what can be made again.",
         ) from error

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from reprostore.errors import CorruptionError
 from reprostore.seeds import seeds_text
-from reprostore.store.arrays import open_array
 from reprostore.store.files import store_files
 from reprostore.store.run import WRITTEN, Run
 
@@ -72,8 +71,8 @@ class CheckedArray:
         try:
             block = self._read(slots, rows)
         except Exception:  # whatever a decoder raises; the second read decides
-            self._array = open_array(self.run.zarr_store, f"{self.run.group}/{self.name}")
             try:
+                self._array = self.run.array(self.name)
                 block = self._read(slots, rows)
             except Exception as error:
                 raise self._damage(slots, rows, error) from error
@@ -87,6 +86,8 @@ class CheckedArray:
         # What the status called written has been in its place since before it was read.
         written = np.flatnonzero(self._status[slots] == WRITTEN)
         block = np.asarray(self._array[slots, rows])
+        if len(block) != slots.stop - slots.start:
+            raise ValueError(f"the array has {self._array.shape[0]} slots of {self._length}")
         if len(written) == 0 or block.size == 0:
             return block
         absent = self._absent_shards(slots.start + written, rows)
@@ -133,8 +134,8 @@ class CheckedArray:
             f"The {self.name} array of the run {self.run.path} is damaged at the seeds "
             f"{seeds_text(seeds)}, steps {seeds_text(steps)} ({error}).",
             "Every written state agrees with its checksum.",
-            "Restore the file from a copy, or delete the run's folder "
-            f"({self.run.store_path / self.run.group}) and generate it again.",
+            f"Restore the file from a copy, or run `repro verify {self.run.store_path} --repair`, "
+            "which marks these seeds missing, and make them again.",
         )
 
 

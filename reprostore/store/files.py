@@ -1,6 +1,8 @@
 """The files of a store: in a folder, or in one archive that is read in place."""
 
+import errno
 import os
+import stat
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from reprostore.errors import FormatError
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What the system says of a path that leads to no file."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Of a member: signature, and the lengths of the name and of the extra field behind it."""
@@ -61,11 +66,18 @@ class FolderFiles:
 
     def size(self, key: str) -> int | None:
         """Return the bytes of a file, or None where there is none."""
-        file = self.path / key
-        return file.stat().st_size if file.is_file() else None
+        try:
+            found = (self.path / key).stat()
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _ABSENT:
+                raise
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a file, or of a part of it."""
+        if self.size(key) is None:  # a device or a pipe might never end
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path / key))
         with (self.path / key).open("rb") as file:
             file.seek(start)
             return file.read(-1 if stop is None else stop - start)
@@ -74,8 +86,10 @@ class FolderFiles:
         """Return the names of the folders directly below a key, sorted."""
         try:
             with os.scandir(self.path / key) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
-        except (FileNotFoundError, NotADirectoryError):
+                return sorted(entry.name for entry in entries if Path(entry).is_dir())
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             return []
 
     def walk(self, key: str = "") -> Iterator[str]:
@@ -87,7 +101,8 @@ class FolderFiles:
 class ArchiveFiles:
     """The files of a store that was packed into one zip archive, whose members are as they were.
 
-    Members are not compressed, so that a part of one is read without what lies before it.
+    Members are not compressed, so that a part of one is read without what lies before it. The
+    store may lie in a folder of the archive, beside files that say what it is.
 
     Parameters
     ----------
@@ -112,6 +127,7 @@ class ArchiveFiles:
                 "Check the path, or receive the file again.",
             ) from error
         self._members: dict[str, zipfile.ZipInfo] = {}
+        top = _top_folder([member.filename for member in members])
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 0x1:
                 raise FormatError(
@@ -120,8 +136,8 @@ class ArchiveFiles:
                     "A store is read in place from an archive whose members are as they were.",
                     "Make the archive with `repro pack`, or unzip it into a folder first.",
                 )
-            if not member.is_dir():
-                self._members[member.filename] = member
+            if not member.filename.endswith("/") and member.filename.startswith(top):
+                self._members[member.filename.removeprefix(top)] = member
         self._offsets: dict[str, int] = {}
 
     @cached_property
@@ -158,7 +174,8 @@ class ArchiveFiles:
     def _offset(self, descriptor: int, key: str, member: zipfile.ZipInfo) -> int:
         """Return where the bytes of a member begin, which its local header says."""
         if key not in self._offsets:
-            header = os.pread(descriptor, _LOCAL_HEADER.size, member.header_offset)
+            at = member.header_offset  # negative where the archive lost its beginning
+            header = os.pread(descriptor, _LOCAL_HEADER.size, at) if at >= 0 else b""
             if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
                 raise FormatError(
                     f"The archive {self.path} is damaged where its member {key!r} begins.",
@@ -179,6 +196,12 @@ class ArchiveFiles:
         yield from sorted(name for name in self._members if name.startswith(prefix))
 
 
+def _top_folder(names: list[str]) -> str:
+    """Return the folder of an archive that holds the store, with a slash; empty for its root."""
+    found = [name for name in names if name.endswith("/zarr.json") and name.count("/") == 1]
+    return "" if "zarr.json" in names or len(found) != 1 else found[0].removesuffix("zarr.json")
+
+
 def run_folders(files: StoreFiles, key: str) -> list[str]:
     """Return the paths model/sampler/condition of the folders three levels below a key, sorted."""
     return sorted(
@@ -193,8 +216,8 @@ def store_files(path: Path) -> StoreFiles:
     """Return the files of the store at a path, a folder or an archive."""
     if not path.is_file():
         return FolderFiles(path)
-    stat = path.stat()
-    return _archive(path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    found = path.stat()
+    return _archive(path, (found.st_size, found.st_mtime_ns, found.st_ino))
 
 
 @lru_cache(maxsize=16)

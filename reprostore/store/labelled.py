@@ -1,13 +1,14 @@
 """Labelled results in the store: xarray Datasets whose text coordinates lie in attributes."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from reprostore.canonical import to_jsonable
+from reprostore.canonical import fingerprint, to_jsonable
 from reprostore.errors import CorruptionError, SpecError
 from reprostore.store.archive import zarr_store
 from reprostore.store.arrays import open_array, read_whole, write_array
@@ -41,20 +42,30 @@ def write_labelled(store_path: Path, target: str, dataset: xr.Dataset) -> None:
     """
     with locked(store_path, target), staged_group(store_path, target) as staging:
         labels: dict[str, list[str]] = {}
-        for name, variable in dataset.variables.items():
+        forms: dict[str, dict[str, Any]] = {}
+        for key, variable in dataset.variables.items():
             values, dims = np.asarray(variable.values), tuple(str(dim) for dim in variable.dims)
+            name, about = str(key), to_jsonable(variable.attrs)
             if values.dtype.kind in "UO":
-                labels[str(name)] = _labels(str(name), values)
+                labels[name] = _labels(name, values)
                 values = np.arange(len(values), dtype=np.int64)
             if values.dtype.kind == "b":
                 values = values.astype(np.uint8)
-            write_array(
-                staging.store, str(name), values, dims, attributes=to_jsonable(variable.attrs)
-            )
+            write_array(staging.store, name, values, dims, attributes=about)
+            forms[name] = _form(values, dims, about)
         staging.attributes.update(dataset.attrs)
         staging.attributes["labels"] = labels
         staging.attributes["coordinates"] = [str(name) for name in dataset.coords]
-        staging.attributes["variables"] = sorted(str(name) for name in dataset.variables)
+        staging.attributes["variables"] = sorted(forms)
+        staging.attributes["checksum"] = fingerprint([staging.attributes, forms])
+
+
+def _form(
+    array: "np.ndarray[Any, Any] | zarr.Array[Any]", dims: tuple[str, ...], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what says how the bytes of a variable are read, and what they mean."""
+    form = {"dtype": str(array.dtype), "shape": list(array.shape), "dims": list(dims)}
+    return {**form, "attributes": dict(about)}
 
 
 def _labels(name: str, values: np.ndarray[Any, Any]) -> list[str]:
@@ -99,24 +110,40 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
         )
     store, files = zarr_store(store_path), store_files(store_path)
     action = f"Delete the folder {store_path / target}; it is made again."
-    labels = cast("dict[str, list[str]]", attributes.pop("labels", {}))
-    coordinates = cast("list[str]", attributes.pop("coordinates", []))
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
-    names = attributes.pop("variables", None)
-    if not isinstance(names, list) or not all(
-        files.size(f"{target}/{name}/zarr.json") for name in names
+    checksum = attributes.pop("checksum", None)  # groups that were made earlier have none
+    recorded = dict(attributes)
+    names, labels, coordinates = (
+        attributes.pop(key, None) for key in ("variables", "labels", "coordinates")
+    )
+    if not (
+        isinstance(names, list)
+        and isinstance(labels, dict)
+        and isinstance(coordinates, list)
+        and all(
+            isinstance(name, str) and files.size(f"{target}/{name}/zarr.json") for name in names
+        )
     ):
         raise CorruptionError(
             f"The group {target} has not all of its variables.",
             "Its attributes name them.",
             action,
         )
-    for name in names:
-        array = open_array(store, f"{target}/{name}")
-        dims = tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
+    arrays = {name: open_array(store, f"{target}/{name}") for name in names}
+    forms = {
+        name: _form(array, getattr(array.metadata, "dimension_names", None) or (), array.attrs)
+        for name, array in arrays.items()
+    }
+    if checksum not in (None, fingerprint([recorded, forms])):
+        raise CorruptionError(
+            f"The attributes of the group {target}, or those of its variables, were changed.",
+            "They agree with the checksum beside them.",
+            action,
+        )
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
+    for name, array in arrays.items():
         require_files(store_path, array, action)
         values = np.asarray(labels[name]) if name in labels else _values(array)
-        variables[name] = (dims, values, dict(array.attrs.asdict()))
+        variables[name] = (tuple(forms[name]["dims"]), values, forms[name]["attributes"])
     try:
         return xr.Dataset(
             {name: value for name, value in variables.items() if name not in coordinates},

@@ -213,7 +213,8 @@ def _seeds_per_read(run: Run, name: str, checked: CheckedArray) -> int:
     chunk = checked.chunks[0]
     chunk_bytes = math.prod(checked.chunks) * checked.dtype.itemsize
     in_shard = shards[0] // chunk
-    fitting = [n for n in range(1, in_shard + 1) if in_shard % n == 0 and n * chunk_bytes <= READ]
+    most = min(in_shard, READ // chunk_bytes)
+    fitting = [n for n in range(1, most + 1) if in_shard % n == 0]
     return chunk * max(fitting, default=1)
 
 

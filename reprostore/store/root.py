@@ -11,6 +11,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from reprostore.errors import FormatError, MissingDataError, NotFoundError, StorageError
+from reprostore.paths import exists
 from reprostore.specs import RunSpec
 from reprostore.store.archive import zarr_store
 from reprostore.store.creation import create_run
@@ -102,7 +103,9 @@ class SampleStore:
     def _run(self, path: str) -> Run:
         return Run(self.path, path, read_only=self.read_only)
 
-    def add_run(self, spec: RunSpec, table: StepTable, seeds: Sequence[int]) -> Run:
+    def add_run(
+        self, spec: RunSpec, table: StepTable, seeds: Sequence[int], *, withheld: bool = False
+    ) -> Run:
         """Create a run, or add seeds to it where it exists.
 
         Parameters
@@ -113,6 +116,8 @@ class SampleStore:
             Noise levels of the recorded steps.
         seeds : sequence of int
             Seeds that the run is to have; those that it has already are left alone.
+        withheld : bool
+            Make a new run without arrays for samples: only what was made of them is here.
 
         Returns
         -------
@@ -133,7 +138,7 @@ class SampleStore:
             if exists:
                 check_identity(run.spec, spec)
             else:
-                create_run(self.path, spec, table, seeds)
+                create_run(self.path, spec, table, seeds, withheld=withheld)
         if exists:
             run.grow(seeds)
         return run
@@ -208,7 +213,7 @@ class SampleStore:
         key = f"sessions/{number:016x}/zarr.json"
         try:
             return dict(json.loads(self.files.read(key))["attributes"]["session"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise MissingDataError(
                 f"The session {number:016x} cannot be read from {self.path / key} ({error}).",
                 "Every written seed names the session that wrote it.",
@@ -324,7 +329,7 @@ def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
 
 def read_root_attributes(path: Path) -> dict[str, Any]:
     """Return the root attributes of a store, checking that it is one that can be read."""
-    if not path.exists():
+    if not exists(path):
         raise NotFoundError(
             f"There is no store at {path}.",
             "A store is a folder that `repro generate` or `create_store` made.",
@@ -334,7 +339,7 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
     try:
         attributes = json.loads(files.read("zarr.json"))["attributes"]["reprostore"]
         version = int(attributes["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise FormatError(
             f"{path} is no sample store: it has no zarr.json with a reprostore entry.",
             "A sample store is a Zarr version 3 group whose attributes name its format.",

@@ -20,8 +20,10 @@ from reprostore.specs import RunSpec
 from reprostore.store.archive import zarr_store
 from reprostore.store.arrays import open_array, read_whole
 from reprostore.store.files import store_files
+from reprostore.store.forms import check_run_array
 from reprostore.store.groups import storage_errors
 from reprostore.store.locks import locked
+from reprostore.store.present import require_files
 
 MISSING, WRITTEN = 0, 1
 SEED_ARRAYS = ("seed", "sample", "denoised", "digest", "session", "noise_probe", "status")
@@ -111,14 +113,16 @@ class Run:
             raise CorruptionError(
                 f"The attributes of the run {self.path} cannot be read ({shorten(str(error))}).",
                 "A run's group carries its RunSpec, fingerprint and checksum.",
-                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
+                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy, or delete the "
+                "run's folder and generate it again.",
             ) from error
         if found != checksum:
             raise CorruptionError(
                 f"The attributes of the run {self.path} have the checksum {found}, and {checksum} "
                 "is recorded.",
                 "A run's attributes are never changed after it was created.",
-                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy.",
+                f"Restore {self.store_path / self.group / 'zarr.json'} from a copy, or delete the "
+                "run's folder and generate it again.",
             )
         return spec
 
@@ -128,7 +132,7 @@ class Run:
         try:
             metadata = json.loads(store_files(self.store_path).read(f"{self.group}/zarr.json"))
             return metadata["attributes"].get("withheld") is True
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return False  # damage is told by who reads the spec
 
     def require_samples(self) -> None:
@@ -142,18 +146,43 @@ class Run:
             )
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """Open one of the run's arrays."""
-        return open_array(self.zarr_store, f"{self.group}/{name}")
+        """Open one of the run's arrays.
+
+        Raises
+        ------
+        CorruptionError
+            There is none, or it is not what the run's spec says of it.
+        """
+        return open_array(
+            self.zarr_store,
+            f"{self.group}/{name}",
+            lambda array: check_run_array(array, name, self.spec),
+        )
+
+    def _length(self) -> int:
+        """Return the number of slots, of which all have a place in the files of `seed`."""
+        length, seeds = self.array("status").shape[0], self.array("seed")
+        if length:
+            last = seeds.metadata.encode_chunk_key(((length - 1) // seeds.chunks[0],))
+            if not store_files(self.store_path).size(f"{self.group}/seed/{last}"):
+                raise CorruptionError(
+                    f"The seeds of the run {self.path} are incomplete: of its {length} slots, the "
+                    f"file {self.group}/seed/{last} does not exist or is empty.",
+                    "Every slot of a run has its seed.",
+                    f"Restore {self.store_path / self.group} from a copy, or delete the run's "
+                    "folder and generate it again.",
+                )
+        return int(length)
 
     @property
     def status(self) -> NDArray[np.uint8]:
         """Which slots are written, (slot,); read anew, since other processes write too."""
-        return read_whole(self.array("status"))
+        return read_whole(self.array("status"), slice(self._length()))
 
     @property
     def seeds(self) -> NDArray[np.int64]:
         """The seed of every slot, (slot,), in the order in which seeds were added."""
-        status_length = self.array("status").shape[0]
+        status_length = self._length()
         # A run that is growing has longer arrays for a moment; status is resized last.
         seeds = read_whole(self.array("seed"), slice(status_length))
         if len(seeds) != status_length or (seeds < 0).any():
@@ -180,7 +209,7 @@ class Run:
         CorruptionError
             The array is damaged, or a file of it is missing although its slots are written.
         """
-        start, stop, _ = region.indices(self.array("status").shape[0])
+        start, stop, _ = region.indices(self._length())
         status = read_whole(self.array("status"), slice(start, stop))
         array = self.array(name)
         rest = (0,) * (array.ndim - 1)
@@ -191,8 +220,8 @@ class Run:
                     f"The array {name} of the run {self.path} has no file {key}, although "
                     f"its seeds {self._unit_seeds(int(index))} are written.",
                     "Every written seed has its digest, session and noise probe.",
-                    f"Restore {self.store_path / self.group / name} from a copy, or delete the "
-                    "run's folder and generate it again.",
+                    f"Restore {self.store_path / self.group / name} from a copy, or run `repro "
+                    "verify --repair` on the store, and make these seeds again.",
                 )
         return read_whole(array, slice(start, stop))
 
@@ -201,20 +230,40 @@ class Run:
 
     def step_table(self) -> StepTable:
         """Return the noise levels of the recorded steps."""
-        return StepTable(*(read_whole(self.array(name)) for name in ("sigma", "alpha", "timestep")))
+        arrays = [self.array(name) for name in ("sigma", "alpha", "timestep")]
+        action = f"Restore {self.store_path / self.group} from a copy."
+        for array in arrays:
+            require_files(self.store_path, array, action)
+        return StepTable(*map(read_whole, arrays))
 
     @cached_property
     def unit_length(self) -> int:
         """Slots of one work unit, fixed when the run was created."""
-        return self.array("digest").chunks[0]
+        length, other = (self.array(name).chunks[0] for name in ("digest", "status"))
+        if length != other:
+            raise CorruptionError(
+                f"The arrays digest and status of the run {self.path} have chunks of {length} and "
+                f"{other} slots.",
+                "Their chunks are one work unit long.",
+                f"Restore {self.store_path / self.group} from a copy.",
+            )
+        return length
 
     def units(self) -> list[Unit]:
         """Return all work units; the last may be shorter than the others."""
-        length = self.array("status").shape[0]
+        length = self._length()
         return [
             Unit(index, start, min(start + self.unit_length, length))
             for index, start in enumerate(range(0, length, self.unit_length))
         ]
+
+    def unit(self, index: int) -> Unit:
+        """Return a work unit as long as it is now: others may have added seeds to the last one.
+
+        The caller holds its lock, without which nobody writes into it.
+        """
+        start = index * self.unit_length
+        return Unit(index, start, min(start + self.unit_length, self._length()))
 
     def missing_units(self) -> list[Unit]:
         """Return the units in which at least one slot is not written."""
@@ -230,7 +279,16 @@ class Run:
         folder = self.store_path / self.group
         for leftover in [*folder.glob("*/*.partial"), *folder.glob("seed/c/*.partial")]:
             leftover.unlink(missing_ok=True)
-        length = self.array("status").shape[0]
+        length = self._length()
+        beyond = self.array("session")
+        if read_whole(beyond, slice(length, length + self.unit_length)).any():
+            raise CorruptionError(
+                f"The array status of the run {self.path} has {length} slots, and seeds beyond it "
+                "were written.",
+                "What a run has is written within the length of its status.",
+                f"Restore {folder / 'status'} from a copy, or delete the run's folder and "
+                "generate it again.",
+            )
         for name in self._seed_arrays():
             array = self.array(name)
             if array.shape[0] != length:
@@ -240,7 +298,9 @@ class Run:
         """Say, without opening arrays, whether the run has arrays of unequal length."""
         folder = self.store_path / self.group
         lengths = set()
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # damage: not here
+        with contextlib.suppress(
+            OSError, ValueError, LookupError, TypeError, RecursionError
+        ):  # damage: not here
             for name in self._seed_arrays():
                 metadata = json.loads((folder / name / "zarr.json").read_bytes())
                 lengths.add(metadata["shape"][0])

@@ -46,7 +46,7 @@ class UnitWriter:
     run : Run
         An existing run, open for writing; the caller holds the unit's lock.
     unit : Unit
-        Which unit.
+        Which unit; seeds that were added to it meanwhile are part of it.
     session : int
         The session that writes.
     accept_drift : bool
@@ -56,6 +56,7 @@ class UnitWriter:
     def __init__(self, run: Run, unit: Unit, session: int, *, accept_drift: bool = False) -> None:
         run.require_writable()
         run.require_samples()
+        unit = run.unit(unit.index)  # a shard that was cut short would take others' samples away
         self.run = run
         self.unit = unit
         self.session = session
@@ -72,7 +73,7 @@ class UnitWriter:
         self._rows_seen = np.zeros(length, dtype=np.int64)
         self._blocks: dict[tuple[str, int, int], _Block] = {}
         self._batches: list[range] = []
-        self._sweep()
+        sweep_unit(run, unit)
 
     def batches(self, batch_size: int) -> list[range]:
         """Return the batches of slots that hold a missing one; these must be put.
@@ -259,19 +260,20 @@ class UnitWriter:
                 "and every result made from the run says that it is mixed.",
             )
 
-    def _sweep(self) -> None:
-        """Remove the unit's temporary files of a writer that was killed; its lock is ours."""
-        folder = self.run.store_path / self.run.group
-        for name in ("digest", "session", "noise_probe", "status"):
-            _remove_partial((folder / name / "c").glob(f"{self.unit.index}.*.partial"))
-            _remove_partial((folder / name / "c" / str(self.unit.index)).rglob("*.partial"))
-        for name, array in self._arrays.items():
-            assert array.shards is not None
-            blocks = range(
-                self.unit.start // array.shards[0], (self.unit.stop - 1) // array.shards[0] + 1
-            )
-            for block in blocks:
-                _remove_partial((folder / name / "c" / str(block)).rglob("*.partial"))
+
+def sweep_unit(run: Run, unit: Unit) -> None:
+    """Remove a unit's temporary files of a writer that was killed; the caller holds its lock."""
+    folder = run.store_path / run.group
+    for name in ("digest", "session", "noise_probe", "status"):
+        _remove_partial((folder / name / "c").glob(f"{unit.index}.*.partial"))
+        _remove_partial((folder / name / "c" / str(unit.index)).rglob("*.partial"))
+    for name in ("sample", "denoised"):
+        if not (folder / name).is_dir():
+            continue
+        array = run.array(name)
+        assert array.shards is not None
+        for block in range(unit.start // array.shards[0], (unit.stop - 1) // array.shards[0] + 1):
+            _remove_partial((folder / name / "c" / str(block)).rglob("*.partial"))
 
 
 def _remove_partial(files: Iterable[Path]) -> None:
