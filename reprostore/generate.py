@@ -1,84 +1,38 @@
 """Generate what a study asks for and the store does not have."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from reprostore.background import BackgroundWriter
 from reprostore.batches import sampled_batch
 from reprostore.closed_items import is_closed_form, known_items, stored_items
-from reprostore.errors import DriftError, SpecError
+from reprostore.errors import DriftError
 from reprostore.execution import REPRODUCED, check_execution, current_execution
 from reprostore.models import load_model, weight_digests
 from reprostore.models.base import Model
+from reprostore.parts import WHOLE, Share
 from reprostore.pending import RunRequest
 from reprostore.reproduces import check_reproduces
 from reprostore.resolve import prepare
 from reprostore.samplers import Sampler, canonical_scheduler
+from reprostore.settings import Settings
 from reprostore.specs import RunSpec
 from reprostore.store import Run, SampleStore, StepTable, Unit
 from reprostore.store.identity import check_identity
 from reprostore.store.locks import try_lock
 from reprostore.store.run import WRITTEN
 from reprostore.store.units import UnitWriter
-
-Progress = Callable[[str, int, int], None]
-"""Called after every batch with the run's path, and how many of its samples that were asked for
-are finished, and how many there are."""
+from reprostore.tally import Progress, Tally
 
 POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to compute.
-
-    Attributes
-    ----------
-    device : str
-        "cpu", "cuda", or "auto" for CUDA where there is a device.
-    tf32 : bool
-        Allow TF32 in matrix products and convolutions on CUDA devices.
-    accept_drift : bool
-        Continue a run although its execution differs from that of its earlier sessions.
-    """
-
-    device: str = "auto"
-    tf32: bool = False
-    accept_drift: bool = False
-
-    def resolved_device(self) -> str:
-        """Return "cpu" or a CUDA device.
-
-        Raises
-        ------
-        SpecError
-            A CUDA device is asked for and there is none.
-        """
-        available = torch.cuda.is_available()
-        if self.device == "auto":
-            return "cuda" if available else "cpu"
-        if self.device.partition(":")[0] not in ("cpu", "cuda"):
-            raise SpecError(
-                f"The device {self.device!r} is not known.",
-                "Devices are cpu, cuda, cuda:1 and so on, or auto.",
-                "Choose one of these.",
-            )
-        if self.device.startswith("cuda") and not available:
-            raise SpecError(
-                f"The device {self.device} was asked for, and torch finds no CUDA device.",
-                "--device cuda needs a GPU and a CUDA build of torch.",
-                "Use --device cpu, or leave it out.",
-            )
-        return self.device
 
 
 def generate(
@@ -92,6 +46,7 @@ def generate(
     settings: Settings | None = None,
     progress: Progress | None = None,
     existing: SampleStore | None = None,
+    shares: Mapping[str, Share] | None = None,
 ) -> dict[str, int]:
     """Generate the missing samples of runs.
 
@@ -119,6 +74,8 @@ def generate(
         Called after every batch.
     existing : SampleStore, optional
         The store as far as it exists already: the source of a dataset in it is not needed.
+    shares : mapping, optional
+        What of each run is generated, and waited for, by its path; all of a run that is left out.
 
     Returns
     -------
@@ -165,7 +122,8 @@ def generate(
             prepare(request, model, weights, batch_size=batch_size, dtype=dtype) for request in own
         ]
         for spec, sampler in prepared:
-            written[spec.path] = writing.fill(spec, sampler, model, seeds)
+            share = (shares or {}).get(spec.path, WHOLE)
+            written[spec.path] = writing.fill(spec, sampler, model, seeds, share)
     return written
 
 
@@ -185,8 +143,10 @@ class _Session:
         self._progress = progress or (lambda path, done, total: None)
         self._number: int | None = None
 
-    def fill(self, spec: RunSpec, sampler: Sampler, model: Model, seeds: Sequence[int]) -> int:
-        """Generate what is missing of a run's seeds; return how many samples were written."""
+    def fill(
+        self, spec: RunSpec, sampler: Sampler, model: Model, seeds: Sequence[int], share: Share
+    ) -> int:
+        """Generate what is missing of a share of a run; return how many samples were written."""
         table = StepTable(sampler.sigma, sampler.alpha, sampler.timestep)
         run = self._existing(spec)
         if run is not None:
@@ -196,7 +156,7 @@ class _Session:
                 if spec.model_spec.source.startswith("python:"):
                     check_reproduces(run, sampler, model, spec.batch_size)
         run = self.store.add_run(spec, table, seeds)
-        tally = _Tally(run, seeds, self._progress)
+        tally = Tally(run, seeds, share, self._progress)
         mine: dict[int, int] = {}
         # The locks are freed last, when the writer has ended: also after an error, whose
         # traceback would keep a forgotten lock alive.
@@ -208,10 +168,11 @@ class _Session:
                     if lock is None:  # another process writes this unit
                         continue
                     locks.callback(lock.release)
-                    count = int((run.status[unit.start : unit.stop] != WRITTEN).sum())
+                    now = run.unit(unit.index)
+                    count = int((run.status[now.start : now.stop] != WRITTEN).sum())
                     if count:
                         mine[unit.index] = count
-                        self._generate_unit(run, unit, sampler, model, writer, tally)
+                        self._generate_unit(run, now, sampler, model, writer, tally)
                     writer.submit(lock.release)
                 if len(mine) == claimed:  # other processes hold what is left
                     time.sleep(POLL_SECONDS)
@@ -233,7 +194,7 @@ class _Session:
         sampler: Sampler,
         model: Model,
         writer: BackgroundWriter,
-        tally: "_Tally",
+        tally: Tally,
     ) -> None:
         if self._number is None:
             self._number = self.store.start_session(self._execution)
@@ -260,39 +221,6 @@ class _Session:
             unit_writer.session = self.store.start_session(execution)
             unit_writer.accept_drift = True
             unit_writer.finish()
-
-
-class _Tally:
-    """Which of a run's seeds that were asked for are written, or on their way to the writer."""
-
-    def __init__(self, run: Run, seeds: Sequence[int], progress: Progress) -> None:
-        self._run = run
-        self._progress = progress
-        stored = run.seeds
-        self._asked = np.isin(stored, np.asarray(seeds))
-        self._done = np.zeros(len(stored), dtype=np.bool_)
-        self._reported: int | None = None
-
-    def missing_units(self) -> list[Unit]:
-        """Return the units in which a seed that was asked for is not written."""
-        status = self._run.status[: len(self._done)]  # another process may have added seeds
-        self._done |= status == WRITTEN
-        if self._reported is not None:
-            self._report()
-        slots = np.flatnonzero(self._asked & (status != WRITTEN))
-        missing = set((slots // self._run.unit_length).tolist())
-        return [unit for unit in self._run.units() if unit.index in missing]
-
-    def add(self, slots: range) -> None:
-        """Count a batch that was computed."""
-        self._done[slots.start : slots.stop] = True
-        self._report()
-
-    def _report(self) -> None:
-        done = int((self._done & self._asked).sum())
-        if done != self._reported:
-            self._reported = done
-            self._progress(self._run.path, done, int(self._asked.sum()))
 
 
 @dataclass(frozen=True)

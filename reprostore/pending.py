@@ -9,10 +9,12 @@ from reprostore.canonical import to_jsonable
 from reprostore.closed_items import is_closed_form, is_stored, stored_items
 from reprostore.errors import IdentityError
 from reprostore.models import weight_digests
+from reprostore.parts import WHOLE, Share
 from reprostore.samplers import canonical_scheduler
 from reprostore.specs import ConditionSpec, DatasetSpec, ModelSpec, RunSpec, SamplerSpec
 from reprostore.store import Run, SampleStore
 from reprostore.store.identity import first_difference
+from reprostore.store.run import WRITTEN
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,12 @@ class RunRequest:
 
 
 def missing_seeds(
-    store: SampleStore, request: RunRequest, seeds: Sequence[int], base: Path, dtype: str
+    store: SampleStore,
+    request: RunRequest,
+    seeds: Sequence[int],
+    base: Path,
+    dtype: str,
+    share: Share = WHOLE,
 ) -> int:
     """Count the seeds of a run that are not written.
 
@@ -56,11 +63,14 @@ def missing_seeds(
         Folder to which paths are relative.
     dtype : str
         In what the model computes.
+    share : Share
+        The part of the run that is looked at.
 
     Returns
     -------
     int
-        How many of `seeds` are missing; all of them where the run does not exist.
+        How many of `seeds` are missing. Which of them are in a share is known when the run has all
+        of them; until then all that are missing are counted.
 
     Raises
     ------
@@ -69,12 +79,18 @@ def missing_seeds(
     NotFoundError
         The model's files do not exist.
     """
+    if share.is_empty:
+        return 0
     if request.path not in store.run_paths():
         return len(seeds)
     run = store.run(request.path)
     check_as_written(store, run, request, base, dtype)
-    written = set(run.written()[1].tolist())
-    return sum(seed not in written for seed in seeds)
+    status = run.status
+    stored = run.seeds[: len(status)]  # another process may add seeds in between
+    absent = len(set(seeds).difference(stored.tolist()))
+    own = WHOLE if absent else share
+    slots = own.slots(stored, seeds, run.unit_length)
+    return absent + int((status[slots] != WRITTEN).sum())
 
 
 def check_as_written(

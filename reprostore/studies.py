@@ -1,24 +1,23 @@
-"""What the command line does with a study: plan it, generate it, and say how far it is."""
+"""What commands do with a study: open its store, check its runs, and generate it."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reprostore.closed_items import is_closed_form, known_items
-from reprostore.errors import DependencyError, NotFoundError, StorageError
-from reprostore.layout import RunLayout
-from reprostore.pending import check_as_written, missing_seeds
+from reprostore.closed_items import is_closed_form
+from reprostore.errors import DependencyError, IdentityError, NotFoundError, StorageError
+from reprostore.parts import WHOLE, Part, Share
+from reprostore.pending import RunRequest, check_as_written, missing_seeds
+from reprostore.specs import IMPORTED
 from reprostore.store import SampleStore, create_store, open_store
+from reprostore.store.identity import first_difference
 from reprostore.study import LoadedStudy, derived_study
-from reprostore.study_requests import requests_of, seeds_of
+from reprostore.study_requests import imported_runs, requests_of, seeds_of, shares_of
 from reprostore.trained import check_recorded, check_trained
-from reprostore.trainings import require_trained, untrained_recipe
-
-if TYPE_CHECKING:
-    from reprostore.specs import RunSpec
+from reprostore.trainings import require_trained
 
 Progress = Callable[[str, int, int], None]
 
@@ -96,7 +95,10 @@ def check_stored_runs(
         A run was made from something else than the study names, or a trained model is another.
     """
     study, known = loaded.study, set(store.run_paths())
-    requests = requests_of(loaded) if study.runs() else []
+    imported = imported_runs(study)
+    for path in known.intersection(imported):
+        _check_imported(store, loaded, path)
+    requests = requests_of(loaded) if len(study.runs()) > len(imported) else []
     models = dict.fromkeys(request.model for request in requests)
     check_trained(loaded, store, models, read_sources=read_sources)
     for request in requests:
@@ -117,62 +119,24 @@ def check_stored_runs(
                 check_as_written(store, run, request, loaded.base, study.dtype)
 
 
-def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
-    """Say what generating a study would write, without writing anything.
-
-    Returns
-    -------
-    list of dict
-        Per run: `run`, `seeds`, `missing`, `units`, `files` and `bytes` (uncompressed) of the
-        complete run. Models are loaded, since they determine the shape of a sample; those that
-        are still to be trained have the shape of their items.
-
-    Raises
-    ------
-    ReprostoreError
-        A model or sampler cannot be used, or a run in the store is something else.
-    """
-    require_torch()
-    from reprostore.models import load_model, weight_digests
-    from reprostore.resolve import prepare
-    from reprostore.untrained import untrained_model
-
-    requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
-    store = open_store(loaded.store_path) if loaded.store_path.exists() else None
-    check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
-    specs: dict[str, RunSpec] = {}
-    for name in dict.fromkeys(request.model for request in requests):
-        own = [request for request in requests if request.model == name]
-        spec, dataset, items = own[0].model_spec, own[0].dataset_spec, None
-        recipe = untrained_recipe(loaded, name)
-        if is_closed_form(spec) or recipe is not None:
-            items = known_items(store, spec, dataset, loaded.base)
-        if recipe is not None and items is not None:
-            model, weights = untrained_model(recipe, items.shape, study.dtype), {}
-        else:
-            model = load_model(spec, loaded.base, "cpu", study.dtype, items)
-            weights = weight_digests(spec, loaded.base, items)
-        for request in own:
-            specs[request.path], _ = prepare(
-                request, model, weights, batch_size=study.batch_size, dtype=study.dtype
-            )
-    rows = []
-    for request in requests:
-        layout = RunLayout.of(specs[request.path])
-        missing = len(seeds)
-        if store is not None:
-            missing = missing_seeds(store, request, seeds, loaded.base, study.dtype)
-        rows.append(
-            {
-                "run": request.path,
-                "seeds": len(seeds),
-                "missing": missing,
-                "units": layout.units(len(seeds)),
-                "files": layout.files(len(seeds)),
-                "bytes": layout.nbytes(len(seeds)),
-            }
+def _check_imported(store: SampleStore, loaded: LoadedStudy, path: str) -> None:
+    """Require that a run which a study calls imported is that, with as many solver steps."""
+    spec, sampler = store.run(path).spec, path.split("/")[1]
+    stored = {"source": spec.model_spec.source, "steps": spec.sampler_spec.steps}
+    asked = {"source": IMPORTED, "steps": loaded.study.samplers[sampler].steps}
+    if stored != asked:
+        raise IdentityError(
+            f"The run {path} in the store differs from the one asked for: "
+            f"{first_difference(stored, asked)}.",
+            "A run name stands for one model, sampler and condition.",
+            "Correct the study, or import the samples under another name.",
         )
-    return rows
+
+
+def absent_imports(loaded: LoadedStudy) -> list[str]:
+    """Return the runs of a study that come from `repro import` and are not in its store yet."""
+    present = open_store(loaded.store_path).run_paths() if loaded.store_path.exists() else []
+    return [path for path in imported_runs(loaded.study) if path not in present]
 
 
 def generate_study(
@@ -181,6 +145,7 @@ def generate_study(
     device: str = "auto",
     tf32: bool = False,
     accept_drift: bool = False,
+    part: Part | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Generate what a study asks for and its store does not have.
@@ -190,15 +155,18 @@ def generate_study(
     loaded : LoadedStudy
         The study.
     device, tf32, accept_drift
-        As in `reprostore.generate.Settings`.
+        As in `reprostore.settings.Settings`.
+    part : Part, optional
+        Generate only this part of all work units, and wait for no other part. Parts may run at
+        the same time, in any order and again; together they are the whole study.
     progress : callable, optional
         Called after every batch with the run, its finished samples and all of them.
 
     Returns
     -------
     list of dict
-        Per run: `run`, `seeds`, and `written`, the samples that this call wrote. Nothing heavy
-        is imported when nothing is missing.
+        Per run: `run`, `seeds`, and `written`, the samples that this call wrote; of a part only
+        the runs and seeds that are its own. Nothing heavy is imported when nothing is missing.
 
     Raises
     ------
@@ -207,19 +175,24 @@ def generate_study(
     """
     requests, seeds, study = requests_of(loaded), seeds_of(loaded), loaded.study
     require_trained(loaded)
-    missing = {request.path: len(seeds) for request in requests}
+    shares = shares_of(requests, part) if part else {}
+    own = [request for request in requests if not shares.get(request.path, WHOLE).is_empty]
+    missing = {request.path: len(seeds) for request in own}
     store = open_store(loaded.store_path) if loaded.store_path.exists() else None
     check_trained(loaded, store, dict.fromkeys(request.model for request in requests))
     if store is not None:
         missing = {
-            request.path: missing_seeds(store, request, seeds, loaded.base, study.dtype)
-            for request in requests
+            request.path: missing_seeds(
+                store, request, seeds, loaded.base, study.dtype, shares.get(request.path, WHOLE)
+            )
+            for request in own
         }
     written: dict[str, int] = {}
-    pending = [request for request in requests if missing[request.path]]
+    pending = [request for request in own if missing[request.path]]
     if pending:
         require_torch()
-        from reprostore.generate import Settings, generate
+        from reprostore.generate import generate
+        from reprostore.settings import Settings
 
         written = generate(
             lambda: study_store(loaded),
@@ -231,11 +204,29 @@ def generate_study(
             settings=Settings(device=device, tf32=tf32, accept_drift=accept_drift),
             progress=progress,
             existing=store,
+            shares=shares,
         )
+    counts = _own_seeds(loaded, own, seeds, shares) if part else dict.fromkeys(missing, len(seeds))
     return [
-        {"run": request.path, "seeds": len(seeds), "written": written.get(request.path, 0)}
-        for request in requests
+        {"run": path, "seeds": count, "written": written.get(path, 0)}
+        for path, count in counts.items()
     ]
+
+
+def _own_seeds(
+    loaded: LoadedStudy,
+    requests: Sequence[RunRequest],
+    seeds: Sequence[int],
+    shares: Mapping[str, Share],
+) -> dict[str, int]:
+    """Count the seeds that a part has of each run; runs too short for it are left out."""
+    store = open_store(loaded.store_path)
+    counts = {}
+    for request in requests:
+        run = store.run(request.path)
+        slots = shares[request.path].slots(run.seeds, seeds, run.unit_length)
+        counts[request.path] = int(slots.sum())
+    return {path: count for path, count in counts.items() if count}
 
 
 def require_torch() -> None:

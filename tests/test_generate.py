@@ -19,10 +19,11 @@ from generating import (
 )
 
 from reprostore.errors import ModelError, SpecError
-from reprostore.generate import Settings
 from reprostore.layout import PROBE_LENGTH
 from reprostore.models.checkpoint import quiet_diffusers
-from reprostore.studies import generate_study, plan_study
+from reprostore.planning import plan_study
+from reprostore.settings import Settings
+from reprostore.studies import generate_study
 from reprostore.testing.models import DDPM_CONFIG, tiny_checkpoint
 
 

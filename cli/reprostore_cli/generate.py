@@ -40,6 +40,14 @@ def generate(
             help="Continue runs that were begun with another batch size, device or version.",
         ),
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            show_default=False,
+            help="Generate only the K-th of N parts of the work, as a job of a job array.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Generate the samples that are missing in the store.
@@ -48,9 +56,11 @@ def generate(
 
     --seeds, --batch-size and --dtype replace values of the study file.
     """
-    from reprostore.studies import generate_study
+    from reprostore.parts import Part
+    from reprostore.studies import absent_imports, generate_study
     from reprostore_cli.output import console, print_json, progress, table
 
+    chosen = None if part is None else Part.parse(part)
     loaded = study_of(
         study,
         store=store,
@@ -62,10 +72,21 @@ def generate(
     )
     with progress("samples") as show:
         rows = generate_study(
-            loaded, device=device, tf32=tf32, accept_drift=accept_drift, progress=show
+            loaded,
+            device=device,
+            tf32=tf32,
+            accept_drift=accept_drift,
+            part=chosen,
+            progress=show,
         )
     if json:
-        print_json("generate", study_inputs(loaded) | {"device": device, "tf32": tf32}, rows)
+        settings = {"device": device, "tf32": tf32, "part": None if chosen is None else str(chosen)}
+        print_json("generate", study_inputs(loaded) | settings, rows)
         return
     cells = [[row["run"], str(row["seeds"]), str(row["written"])] for row in rows]
-    console().print(table(f"Samples in {loaded.store_path}", ["run", ">seeds", ">new"], cells))
+    title = f"Samples in {loaded.store_path}" + ("" if chosen is None else f", part {chosen}")
+    console().print(table(title, ["run", ">seeds", ">new"], cells))
+    if absent := absent_imports(loaded):
+        console().print(
+            f"Not in the store yet, and to come from `repro import`: {', '.join(absent)}."
+        )

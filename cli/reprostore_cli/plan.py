@@ -31,7 +31,7 @@ def plan(
 
     Nothing is written. Bytes are those of complete runs before compression.
     """
-    from reprostore.studies import plan_study
+    from reprostore.planning import plan_study
     from reprostore_cli.output import console, print_json, size, table
 
     loaded = study_of(
