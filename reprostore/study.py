@@ -10,19 +10,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reprostore.errors import NotFoundError, SpecError
+from reprostore.errors import SpecError
 from reprostore.seeds import shorten
 from reprostore.specs import is_name
 from reprostore.study_expansion import expanded, expansion_problems, lines_of_sweeps
 from reprostore.study_folders import folder_problems
 from reprostore.study_problems import (
     Source,
-    parse_toml,
     unknown_key,
     validation_problems,
     value_problems,
 )
 from reprostore.study_spec import Study, known_keys, reference_problems
+from reprostore.study_text import parse_toml, read_text
 from reprostore.study_values import unusable_values
 from reprostore.toml_lines import Location, key_lines
 
@@ -127,7 +127,7 @@ def load_study(path: str | Path) -> LoadedStudy:
         problem with its line, and how many more there are.
     """
     path = Path(path)
-    text = _read(path)
+    text = read_text(path)
     data = parse_toml(text, path.name)
     source = Source(path.name, key_lines(text))
     if problems := value_problems(data):
@@ -190,30 +190,6 @@ def derived_study(
         "samplers": dict(_named_sampler(text) for text in samplers),
     }
     return LoadedStudy(_validated(data, Source()), None, base)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise NotFoundError(
-            f"There is no file {path}.",
-            "A study is a TOML file.",
-            "Check the path, or name the store and the models as options.",
-        ) from error
-    except OSError as error:
-        raise SpecError(
-            f"{path} cannot be read: {error.strerror}.",
-            "A study is a TOML file.",
-            "Check the path and its permissions.",
-        ) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SpecError(
-            f"{path.name}, line {line}: a character is not UTF-8.",
-            "A study file is written in TOML, which is UTF-8.",
-            "Save the file as UTF-8.",
-        ) from error
 
 
 def _validated(data: dict[str, Any], source: Source) -> Study:

@@ -9,7 +9,7 @@ from reprostore.recipe import RecipeSpec
 from reprostore.specs import ModelSpec, is_name
 from reprostore.study_problems import Problem, table_name
 from reprostore.study_spec import Study
-from reprostore.sweeps import sweep_models
+from reprostore.sweeps import MOST_MODELS, sweep_models
 from reprostore.toml_lines import Location
 
 
@@ -88,6 +88,13 @@ def expansion_problems(study: Study) -> list[Problem]:
         Without `reprostore.study_spec.reference_problems`; expanded or not.
     """
     problems: list[Problem] = []
+    models = 0
+    for name, sweep in study.sweeps.items():
+        models += sweep.models()
+        if models > MOST_MODELS:
+            found = f"with {table_name(('sweeps', name))} the sweeps stand for {models} models."
+            expected = f"A study has at most {MOST_MODELS} of them."
+            return [Problem(("sweeps", name), found, expected, "Shorten the lists of the sweep.")]
     for name, sweep in study.sweeps.items():
         at, recipe = ("sweeps", name), study.recipes[sweep.recipe]
         if sweep.widths and recipe.start_from is not None:

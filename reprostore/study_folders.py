@@ -20,7 +20,7 @@ LONGEST_PATH = 4000
 _BESIDE = 15
 """Bytes that are appended to the names of folders written here, as in ``.training.lock``."""
 
-_NO_PATH = re.compile(r"(oracle|gaussian)\Z|(python|sklearn):")
+_NO_PATH = re.compile(r"(oracle|gaussian|imported)\Z|(python|sklearn):")
 
 
 class _Place(NamedTuple):

@@ -3,7 +3,6 @@
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -19,7 +18,6 @@ MAX_DEPTH = 16
 """Tables and lists of a study are not nested deeper than this."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _TOML_WORDS = {
     "an object": "a table",
     "a valid dictionary": "a table",
@@ -110,30 +108,6 @@ def unknown_name(location: Location, name: str, section: str, known: Iterable[st
         f"[{section}] defines {_listed(known)}." if known else f"[{section}] is empty.",
         f"Did you mean `{guess}`?" if guess else f"Add {table_name((section, name))}.",
     )
-
-
-def syntax_error(name: str, error: Exception) -> SpecError:
-    """Say where a text stops being TOML, from what `tomllib` raised."""
-    match = _AT.fullmatch(str(error))
-    where, text = name, str(error)
-    if match is not None:
-        text = match[1]
-        where += f", line {match[2]}, column {match[3]}" if match[2] else ", at its end"
-    if isinstance(error, RecursionError):
-        text = "lists are nested too deeply"
-    return SpecError(
-        f"{where}: {text}.",
-        "A study file is written in TOML.",
-        'Correct it: texts stand in quotes, and every key is followed by "=" and a value.',
-    )
-
-
-def parse_toml(text: str, name: str) -> dict[str, Any]:
-    """Read a TOML text; what `tomllib` raises becomes a `SpecError` with line and column."""
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise syntax_error(name, error) from error
 
 
 def value_problems(data: Mapping[str, Any]) -> list[Problem]:

@@ -9,6 +9,7 @@ from reprostore.errors import SpecError
 from reprostore.recipe import RecipeSpec
 from reprostore.seeds import shorten
 from reprostore.specs import (
+    IMPORTED,
     ComputeDtype,
     ConditionSpec,
     DatasetSpec,
@@ -60,7 +61,7 @@ class Study(Spec):
 
     store: Annotated[str, AfterValidator(_checked_store)] = Field(min_length=1)
     seeds: Seeds | None = None
-    batch_size: int = Field(default=128, gt=0)
+    batch_size: int = Field(default=128, gt=0, le=1_000_000)
     dtype: ComputeDtype = "float32"
     title: str | None = None
     license: str | None = None
@@ -81,7 +82,8 @@ class Study(Spec):
         -------
         list of tuple of str
             models × samplers × conditions, but for models that list their own. Without
-            conditions there is one, "none".
+            conditions there is one, "none". Imported models are run with the samplers that are
+            imported, others with the others.
         """
         samplers, conditions = tuple(self.samplers), tuple(self.conditions) or ("none",)
         return [
@@ -91,6 +93,7 @@ class Study(Spec):
             for condition in dict.fromkeys(
                 conditions if model.conditions is None else model.conditions
             )
+            if (model.source == IMPORTED) == (self.samplers[sampler].scheduler == IMPORTED)
         ]
 
 

@@ -12,6 +12,9 @@ from reprostore.seeds import SEED_LIMIT, check_ranges, shorten
 from reprostore.specs import CLOSED_FORMS, Index, JsonValues, ModelSpec, Name, Spec, Subset
 from reprostore.subsets import count, first_common, first_outside
 
+MOST_MODELS = 10_000
+"""Models that the sweeps of a study stand for: four short lists would make billions of them."""
+
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 
@@ -154,6 +157,12 @@ class SweepSpec(Spec):
             return self.subsets
         last = [self.first + size - 1 for size in self.sizes]
         return tuple(f"{self.first}-{n}" if n > self.first else str(n) for n in last)
+
+    def models(self) -> int:
+        """Return for how many models the sweep stands, at most."""
+        trained = len(self.widths or (0,)) * len(self.trainer_seeds)
+        kept = len(self.training_steps) + 1
+        return len(self.sizes or self.subsets) * (trained * kept + self.oracle + self.gaussian)
 
 
 def sweep_models(name: str, sweep: SweepSpec, recipe: RecipeSpec) -> dict[str, ModelSpec]:
