@@ -406,7 +406,7 @@ def test_a_repeated_call_computes_nothing_and_gives_the_same(store, monkeypatch)
     monkeypatch.setattr(module, "reproducibility_scores", refuse)
     again = score(open_store(store.path))
     xr.testing.assert_identical(again, first)
-    xr.testing.assert_equal(again, made["result"])
+    xr.testing.assert_equal(again[list(made["result"].data_vars)], made["result"])
     score(open_store(store.path), compare=(("a", "b"),))  # says only what the table shows
     open_tree(store).close()
 

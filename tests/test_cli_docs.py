@@ -52,5 +52,5 @@ def test_analyses_marks_and_exit_codes_are_on_the_page():
     marks = re.findall(r"^\| `(\W)` \|", SECTIONS["`repro analyze`"], flags=re.MULTILINE)
     assert marks == [footnotes.DRIFT, footnotes.UNCHECKED, footnotes.CHANCE, footnotes.REASON]
     codes = re.findall(r"^\| (\d+) \|", SECTIONS["Output and exit codes"], flags=re.MULTILINE)
-    known = [0, failures.BUG, failures.MISTAKE, failures.INTERRUPTED]
+    known = [0, failures.BUG, failures.MISTAKE, failures.DAMAGED, failures.INTERRUPTED]
     assert codes == [str(code) for code in known]

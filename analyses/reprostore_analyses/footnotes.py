@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from reprostore.execution import REPRODUCED
+from reprostore_analyses.floor import ceiling_notes
 
 DRIFT, UNCHECKED, CHANCE, REASON = "*", "†", "‡", "§"
 
@@ -104,6 +105,8 @@ def footnotes(result: xr.Dataset, rows: Sequence[dict[str, Any]]) -> list[str]:
         notes.append(f"{REASON} {', '.join(dict.fromkeys(about))}: {reason}")
     for pair, score in (result.attrs.get("ceiling") or {}).items():
         notes.append(f"Ceiling: {pair}, one recipe trained or computed twice, has RP {score:.2f}.")
+    shown = {str(row[key]) for row in rows for key in _NAMES if key in row}
+    notes += ceiling_notes(result, shown)
     for missing, reason in result.attrs.get("absent", {}).items():
         notes.append(f"There is no {missing}: {reason}")
     for path, reason in result.attrs.get("left_out", {}).items():

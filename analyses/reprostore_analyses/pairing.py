@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import PairingError
+from reprostore.layout import PROBE_TOLERANCE
 from reprostore.seeds import seeds_text
 from reprostore.store import Run
-
-PROBE_TOLERANCE = 1e-3
-"""Probes of equal noise differ in the last bits between processors, and by about 1 otherwise."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ def draw_pictures(context: Context, computed: Computed, folder: Path) -> list[Pa
             "options": options.model_dump(mode="json"),
             "made_from": result.attrs["made_from"],
             "question": result.attrs.get("question"),
+            # Looked up beside the result, whose inputs they are not.
+            **({"floors": result.attrs["floors"]} if result.attrs.get("floors") else {}),
         }
     )
     drawn = _record(folder).get(analysis.name, {})

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from reprostore.errors import MissingDataError, StorageError
 from reprostore.seeds import parse_ranges
-from reprostore.specs import ModelSpec, Subset
+from reprostore.specs import IMPORTED, ModelSpec, Subset
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 
@@ -65,10 +65,17 @@ def is_ceiling(relation_name: str, a: Run, b: Run) -> bool:
     """Say whether the agreement of two runs is a ceiling of that between different models.
 
     That of one model (or of two trainings by one recipe) with itself under one sampler: two
-    samplers may differ by more than two models do.
+    samplers may differ by more than two models do. Of imported samples nothing but the name tells
+    which sampler they come from.
     """
     samplers = [
-        (run.spec.scheduler, run.spec.steps[-1], run.spec.sampler_spec.eta) for run in (a, b)
+        (
+            run.spec.scheduler,
+            run.spec.steps[-1],
+            run.spec.sampler_spec.eta,
+            run.spec.sampler if run.spec.sampler_spec.scheduler == IMPORTED else None,
+        )
+        for run in (a, b)
     ]
     return relation_name in CEILING and samplers[0] == samplers[1]
 

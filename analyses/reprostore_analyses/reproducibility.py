@@ -8,6 +8,7 @@ import xarray as xr
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.neighbors import Written
 from reprostore_analyses.context import Context
+from reprostore_analyses.floor import ceiling_of, with_ceilings
 from reprostore_analyses.kernels import check_cosine_threshold, check_mae_threshold
 from reprostore_analyses.relations import RELATIONS, relation
 from reprostore_analyses.reproducibility_options import ReproducibilityOptions
@@ -45,6 +46,7 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         `relation` is -1.
         `order` sorts the runs so that similar ones are neighbors. attrs.ceiling holds the RP of
         the pairs that are one model, or one recipe trained twice, or is None without such pairs.
+        Over run_a: `numerical_ceiling` and its bounds, see `reprostore_analyses.floor`.
 
     Raises
     ------
@@ -100,13 +102,14 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         "runs": {run.path: run_inputs(run, own) for run, own in zip(runs, written, strict=True)},
         "relations": relations,
     }
-    return cached_result(
+    result = cached_result(
         context.store,
         "reproducibility",
         question,
         inputs,
         lambda: reproducibility_scores(context, options, runs, written, pairs, relations),
     )
+    return with_ceilings(result, context.store, runs, encoder)
 
 
 def reproducibility_rows(
@@ -125,7 +128,8 @@ def reproducibility_rows(
     -------
     list of dict
         Plain numbers and texts, sorted by falling RP. `ceiling` is the lowest RP among the pairs
-        of attrs.ceiling that share a run with this one; NaN where there are none.
+        of attrs.ceiling that share a run with this one, `numerical_ceiling` the lower one of its
+        runs; NaN where there are none.
     """
     paths = [str(path) for path in result["run_a"].values]
     wanted = None if options.compare is None else {frozenset(pair) for pair in options.compare}
@@ -148,6 +152,7 @@ def reproducibility_rows(
                 "seeds": int(at["pairs"]),
                 **{name: float(at[name]) for name in columns},
                 "ceiling": _ceiling_of(result, paths[i], paths[j]),
+                **ceiling_of(result, paths[i], paths[j]),
                 "relation": RELATIONS[int(at["relation"])],
                 "checked": bool(at["checked"]),
                 "drift": any(paths[k] in result.attrs["drift"] for k in (i, j)),

@@ -212,13 +212,15 @@ def _image_agreement(
     slots: list[NDArray[np.int64]],
     pairs: list[tuple[int, int]],
 ) -> dict[str, NDArray[np.float64]]:
-    """Return MAE per seed and its chance level; NaN where samples are not images of one shape."""
+    """Return MAE per seed and its chance level; NaN where there are no images of one shape."""
     values = np.full((len(pairs), len(slots[0])), np.nan)
     chance = np.full(len(pairs), np.nan)
     with Collection(len(slots[0]), len(runs)) as collection:
         for row, (i, j) in enumerate(pairs):
             kinds = {(runs[k].spec.kind, runs[k].spec.sample_shape) for k in (i, j)}
             if len(kinds) > 1 or runs[i].spec.kind != "image":
+                continue
+            if runs[i].withheld or runs[j].withheld:
                 continue
             a, b = (collection.images(runs[k], slots[k]) for k in (i, j))
             values[row] = mean_absolute_error(a, b)

@@ -1,13 +1,12 @@
 """`repro analyze`: scores, tables and pictures from what is in a store."""
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reprostore_cli.failures import guarded
-from reprostore_cli.options import Json
+from reprostore_cli.options import Json, key_values
 
 if TYPE_CHECKING:
     from reprostore.study import LoadedStudy
@@ -169,21 +168,6 @@ def _study_and_names(
 
 
 def _options(encoder: str | None, threshold: float | None, pairs: list[str]) -> dict[str, Any]:
-    """Return the options by name; values are read as TOML, and what is none is a text."""
-    from reprostore.errors import SpecError
-
+    """Return the options by name."""
     options: dict[str, Any] = {"encoder": encoder, "threshold": threshold}
-    options = {key: value for key, value in options.items() if value is not None}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise SpecError(
-                f"--option {pair!r} has no key or no value.",
-                "An option is a key and a value.",
-                "Write it as --option key=value, for example --option confidence=0.99.",
-            )
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key.strip()] = value
-    return options
+    return {key: value for key, value in options.items() if value is not None} | key_values(pairs)

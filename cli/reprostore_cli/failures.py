@@ -14,7 +14,7 @@ import typer
 
 P = ParamSpec("P")
 
-BUG, MISTAKE, INTERRUPTED = 1, 2, 130
+BUG, MISTAKE, DAMAGED, INTERRUPTED = 1, 2, 3, 130
 
 _REFUSALS = (
     errno.ENOSPC,
@@ -41,7 +41,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     -------
     callable
         Raises `typer.Exit` with 1 after an error of ours, which is printed with its traceback, 2
-        after one of the user's, which is printed as one paragraph, and 130 when interrupted.
+        after one of the user's, which is printed as one paragraph, 130 when interrupted, and with
+        the code with which the command itself ends.
     """
 
     @functools.wraps(command)
@@ -68,6 +69,8 @@ def _code_of(command: Callable[[], None]) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except typer.Exit as end:  # the command has said what it found
+        return end.exit_code
     except Exception as error:  # everything else is told and has a code
         return _told(error)
     return 0
@@ -77,6 +80,7 @@ def _told(error: Exception) -> int:
     """Print what a failure means to the user, and return its exit code."""
     from reprostore import ReprostoreError, __version__
     from reprostore.memory import is_out_of_memory
+    from reprostore.seeds import shorten
 
     if isinstance(error, ReprostoreError):
         _say("Error:", str(error))
@@ -86,6 +90,12 @@ def _told(error: Exception) -> int:
             f"{error.filename or 'A file'} cannot be written or read: {error.strerror}. Files are "
             "written where there is space and permission. Make room or give permission, and run "
             "the same command again: what was finished is kept.",
+        )
+    elif isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        _say(
+            "Error:",
+            f"The path {shorten(str(error.filename))} leads nowhere: {error.strerror}. Files and "
+            "folders have names of at most 255 bytes, and links end. Check the paths.",
         )
     elif is_out_of_memory(error):
         reason = [*str(error).splitlines(), type(error).__name__][0]  # torch adds its stack

@@ -9,10 +9,16 @@ from typing import Annotated
 import typer
 
 from reprostore_cli.analyze import analyze
+from reprostore_cli.compare import compare
+from reprostore_cli.export import export
 from reprostore_cli.generate import generate
+from reprostore_cli.importing import import_
+from reprostore_cli.merge import merge
+from reprostore_cli.pack import pack, unpack
 from reprostore_cli.plan import plan
 from reprostore_cli.status import status
 from reprostore_cli.train import train
+from reprostore_cli.verify import verify
 
 app = typer.Typer(
     name="repro",
@@ -26,6 +32,13 @@ app.command()(generate)
 app.command()(analyze)
 app.command()(plan)
 app.command()(status)
+app.command()(verify)
+app.command("import")(import_)
+app.command()(export)
+app.command()(compare)
+app.command()(merge)
+app.command()(pack)
+app.command()(unpack)
 
 
 def _print_version(asked: bool) -> None:  # typer calls it with the flag's value

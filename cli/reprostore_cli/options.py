@@ -1,7 +1,8 @@
 """The options that commands share, and the study that they make."""
 
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -123,3 +124,29 @@ def study_inputs(loaded: "LoadedStudy") -> dict[str, object]:
         "batch_size": study.batch_size,
         "dtype": study.dtype,
     }
+
+
+def key_values(pairs: list[str]) -> dict[str, Any]:
+    """Return the options KEY=VALUE by key; values are read as TOML, and what is none is a text.
+
+    Raises
+    ------
+    SpecError
+        A text has no key or no value.
+    """
+    from reprostore.errors import SpecError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SpecError(
+                f"--option {pair!r} has no key or no value.",
+                "An option is a key and a value.",
+                "Write it as --option key=value, for example --option confidence=0.99.",
+            )
+        try:
+            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key.strip()] = value
+    return options

@@ -85,7 +85,7 @@ def _tables(rows: Sequence[dict[str, Any]]) -> Iterable[Any]:
             "Results",
             ["analysis", "encoder", ">θ", ">runs"],
             [
-                [row["name"], str(row["encoder"]), str(row["threshold"]), str(row["runs"])]
+                [row["name"], row["encoder"] or "–", _threshold(row["threshold"]), str(row["runs"])]
                 for row in kinds["result"]
             ],
         )
@@ -93,3 +93,7 @@ def _tables(rows: Sequence[dict[str, Any]]) -> Iterable[Any]:
 
 def _shape(shape: Sequence[int] | None) -> str:
     return "–" if shape is None else "×".join(map(str, shape))
+
+
+def _threshold(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"

@@ -86,11 +86,16 @@ def _reproducibility(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     names = _short([row[key] for row in rows for key in ("run_a", "run_b")])
     heads = ["A", "B", ">RP", ">chance", ">corr.", ">chance θ", ">RP at it", ">MAE score",
              ">chance", "items"]  # fmt: skip
+    # Most stores have no sample that was generated anew.
+    measured = any(row.get("numerical_ceiling_seeds", 0) for row in rows)
+    if measured:
+        heads.insert(3, ">ceiling")
     return heads, [
         [
             names[row["run_a"]],
             names[row["run_b"]],
             interval(row, "rp"),
+            *([interval(row, "numerical_ceiling")] if measured else []),
             chance(row, "chance", "RP"),
             share(row, "corrected"),
             number(row["chance_threshold"], 3),

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from reprostore_analyses.context import Context
+from reprostore_analyses.floor import ceiling_sentence
 from reprostore_analyses.footnotes import DRIFT, UNCHECKED
 from reprostore_analyses.plots.sheet import Sheet
 from reprostore_analyses.plots.style import (
@@ -100,6 +101,8 @@ def _caption(result: xr.Dataset, options: ReproducibilityOptions, count: int) ->
         sentences.append(
             f"Ceiling (one model, or one recipe trained twice) {value_range(ceiling.values(), 2)}."
         )
+    if numerical := ceiling_sentence(result):
+        sentences.append(numerical)
     if (np.isnan(scores) & ~np.eye(count, dtype=bool)).any():
         sentences.append("Hatched: not compared (different conditions), or not defined.")
     if result.attrs["unchecked"]:

@@ -7,6 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from reprostore_analyses.context import Context
+from reprostore_analyses.floor import ceiling_sentence
 from reprostore_analyses.footnotes import DRIFT, UNCHECKED
 from reprostore_analyses.plots.curves import MANY, REFERENCE, distinct_styles, finish
 from reprostore_analyses.plots.sheet import LINE, Sheet
@@ -49,6 +50,8 @@ def reproducibility_curves(
         f"{seeds} seeds; encoder {result.attrs['encoder']}. Dashed: chance level, pairs of "
         f"different seeds; at θ {value_range([row['chance'] for row in rows])}."
     )
+    if numerical := ceiling_sentence(result):
+        caption += f" {numerical}"
     if any(row["drift"] for row in rows):
         caption += f" {DRIFT} Computed in differing ways."
     if not all(row["checked"] for row in rows):

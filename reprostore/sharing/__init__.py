@@ -1,0 +1,1 @@
+"""Sharing a store: verifying, importing, exporting, merging and packing it."""
