@@ -83,9 +83,7 @@ def stored_items(
         return stored.read(rows[start:stop])
 
     which = {"dataset": stored.fingerprint, "index": format_ranges(rows.tolist())}
-    return Items(
-        len(rows), stored.item_shape, read, fingerprint(which), stored.dtype.itemsize
-    )
+    return Items(len(rows), stored.item_shape, read, fingerprint(which), stored.dtype.itemsize)
 
 
 def items_to_come(spec: ModelSpec, dataset: DatasetSpec | None, base: Path) -> Items:

@@ -29,8 +29,9 @@ def store_contents(store: SampleStore, loaded: LoadedStudy | None = None) -> lis
     -------
     list of dict
         One per entry, told apart by `kind`, all with a `name`. "run": `written` of `seeds`,
-        recorded `steps`, `shape`, `dtype`, `bytes` of the complete run before compression and
-        `fingerprint` (None what is not known before a run is begun). "dataset": `items`, `shape`,
+        recorded `steps`, `shape`, `dtype`, `bytes` of the complete run before compression,
+        `fingerprint` (None what is not known before a run is begun) and whether its samples are
+        `withheld`. "dataset": `items`, `shape`,
         `dtype`, `held_out`, `source` and `fingerprint`. "encoder": how many `runs` and `datasets`
         have vectors. "result": the analysis by `name`, `key`, `encoder`, `threshold` and how many
         `runs` it is about.
@@ -66,6 +67,7 @@ def _runs(store: SampleStore, loaded: LoadedStudy | None) -> Iterator[dict[str, 
                 "dtype": sampler.dtype,
                 "bytes": None,
                 "fingerprint": None,
+                "withheld": False,
             }
 
 
@@ -80,8 +82,9 @@ def _run(run: Run, asked: list[int] | None) -> dict[str, Any]:
         "steps": len(spec.steps),
         "shape": list(spec.sample_shape),
         "dtype": spec.stored_dtype,
-        "bytes": RunLayout.of(spec).nbytes(len(wanted)),
+        "bytes": 0 if run.withheld else RunLayout.of(spec).nbytes(len(wanted)),
         "fingerprint": spec.fingerprint,
+        "withheld": run.withheld,
     }
 
 

@@ -72,7 +72,8 @@ def drift(store: SampleStore, run: Run) -> dict[str, list[Any]]:
             value = session.get(key, True if key == REPRODUCED else None)
             if value not in seen:
                 seen.append(value)
-    return {key: seen for key, seen in values.items() if len(seen) > 1}
+    marked = False in values[REPRODUCED]  # also where those beside which they differed are gone
+    return {k: seen for k, seen in values.items() if len(seen) > 1 or (k == REPRODUCED and marked)}
 
 
 def check_execution(store: SampleStore, run: Run, execution: Mapping[str, Any]) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import xarray as xr
 
 from reprostore import layout
+from reprostore.noise_probes import seed_probes
 from reprostore.store.checked import CheckedArray
 from reprostore.store.locks import lock_folder
 from reprostore.store.run import WRITTEN
-from reprostore.testing.store import fake_probe, fake_states, run_spec
+from reprostore.testing.store import fake_states, run_spec
 
 # With these limits the four runs have units of four seeds, and one shard per unit (wide),
 # shards of all steps of a batch (path), shards of one step of half a batch (deep).
@@ -87,7 +88,8 @@ def check_run(run, model):
     assert run.recorded("digest")[written].tolist() == digests
     sessions = [model.sessions[seed] for seed in held]
     assert run.recorded("session")[written].tolist() == sessions
-    np.testing.assert_array_equal(run.recorded("noise_probe")[written], fake_probe(held))
+    probes = seed_probes(held, model.spec.sample_shape)
+    np.testing.assert_array_equal(run.recorded("noise_probe")[written], probes)
 
 
 def open_tree(path):

@@ -238,6 +238,13 @@ def test_within_the_tolerance_the_first_stay_and_new_ones_are_marked(tmp_path):
     assert content(a.path) == before
 
 
+def test_marked_samples_stay_marked_when_the_others_are_gone(tmp_path):
+    store = create_store(tmp_path / "a.zarr")
+    run = add(store, run_of(), range(3))
+    write_units(run, store.start_session({"device": "cpu", "reproduced": False}))
+    assert drift(store, run) == {"reproduced": [False]}
+
+
 def test_the_tolerance_of_bytes_is_that_of_the_range_from_minus_one_to_one(tmp_path):
     spec = run_spec("seen", steps=(5,), dtype="uint8")
 

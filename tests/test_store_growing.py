@@ -8,6 +8,8 @@ from stores import ADD_RUNS, add, content, finish, python
 
 from reprostore import layout
 from reprostore.store import create_store, open_store
+from reprostore.store.checked import CheckedArray
+from reprostore.store.run import WRITTEN
 from reprostore.testing.faults import killed_after
 from reprostore.testing.store import run_spec, write_units
 
@@ -59,6 +61,20 @@ def test_a_grown_run_equals_one_that_was_written_at_once(store):
     different = {key for key in whole if grown[key][0] != whole[key][0]}
     assert grown.keys() == whole.keys()
     assert different == {"zarr.json"}  # which holds the model's name
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_unit_that_others_lengthened_meanwhile_is_written_with_their_samples(store):
+    run = add(store, run_spec(), [9, 3])
+    (short,) = run.units()
+    run.grow([4])
+    write_units(run, 1)
+    digests, samples = run.recorded("digest"), CheckedArray(run, "sample")[:]
+    run.array("status")[0] = 0  # as a repair marks a damaged seed
+    write_units(run, 2, [short])
+    assert (run.status == WRITTEN).all()
+    assert (run.recorded("digest") == digests).all()
+    assert (CheckedArray(run, "sample")[:] == samples).all()
 
 
 def test_nothing_to_grow_changes_nothing(store):

@@ -13,7 +13,12 @@ from reprostore.importing.prepared import PreparedImport
 from reprostore.importing.request import UNKNOWN
 from reprostore.seeds import seeds_text
 from reprostore.store import SampleStore, create_store
-from reprostore_analyses.compare_request import CompareRequest, compared_encoder, import_requests
+from reprostore_analyses.compare_request import (
+    CompareRequest,
+    compared_encoder,
+    import_requests,
+    require_sources,
+)
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import check_cosine_threshold, check_mae_threshold
 from reprostore_analyses.reproducibility import reproducibility, reproducibility_rows
@@ -59,6 +64,7 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
     """
     check_cosine_threshold(request.threshold)
     check_mae_threshold(request.mae_threshold)
+    require_sources(request)
     unknown = [str(s.path) for s in (request.a, request.b) if s.noise == UNKNOWN]
     if unknown and not request.allow_unchecked:
         raise _unpaired(f"The noise that the samples of {' and '.join(unknown)} began from is "

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from reprostore.errors import ReprostoreError, SpecError
+from reprostore.errors import NotFoundError, ReprostoreError, SpecError
 from reprostore.importing import ImportRequest
 from reprostore.importing.request import UNKNOWN
 from reprostore.importing.stored_arrays import StoredArray
+from reprostore.paths import exists
 from reprostore.seeds import shorten
 from reprostore.specs import EncoderSpec
 
@@ -84,6 +85,31 @@ class CompareRequest:
     sample_shape: tuple[int, ...] | None = None
     device: str = "cpu"
     download: bool = False
+
+
+def require_sources(request: CompareRequest) -> None:
+    """Refuse what is not there, and sample stores, before anything else is asked.
+
+    Raises
+    ------
+    NotFoundError
+        One of the two does not exist.
+    SpecError
+        One is a sample store.
+    """
+    for path in (request.a.path, request.b.path):
+        if not exists(path):
+            raise NotFoundError(
+                f"{path} is not there.",
+                "Samples are compared of two folders of PNG files, or two .npz or .npy files.",
+                "Check the path, or save the samples as one of these.",
+            )
+        if (path / "zarr.json").is_file():
+            raise SpecError(
+                f"{path} is a sample store.",
+                "Samples are compared of two folders of PNG files, or two .npz or .npy files.",
+                f"Use `repro analyze reproducibility --store {path}`, or `repro export` first.",
+            )
 
 
 def import_requests(request: CompareRequest) -> list[ImportRequest]:

@@ -51,6 +51,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
             code = _code_of(functools.partial(command, *args, **kwargs))
+        if code == INTERRUPTED:  # what was waited for is told of when Python ends
+            warnings.simplefilter("ignore", RuntimeWarning)
         if code:
             raise typer.Exit(code)
 

@@ -41,7 +41,7 @@ def import_runs(
     ReprostoreError
         See `reprostore.sharing.merge.merge_stores`.
     """
-    from reprostore.errors import SpecError
+    from reprostore.errors import ConflictError, SpecError
     from reprostore.sharing.merge import merge_stores
     from reprostore.sharing.merge_about import About
 
@@ -51,8 +51,14 @@ def import_runs(
             "Runs of another store keep their names, seeds and noise.",
             "Leave it out, and choose runs with --run; `repro merge` renames them.",
         )
-    with progress("samples") as show:
-        rows = merge_stores(store, [source], runs=runs, about=About(title=title), progress=show)
+    try:
+        with progress("samples") as show:
+            rows = merge_stores(store, [source], runs=runs, about=About(title=title), progress=show)
+    except ConflictError as error:
+        found, expected, action = error.parts
+        raise ConflictError(
+            found, expected, f"Use `repro merge {store} {source}`, which has more options. {action}"
+        ) from error
     if json:
         print_json("import", {"source": str(source), "store": str(store), "runs": runs}, rows)
         return

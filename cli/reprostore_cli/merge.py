@@ -92,11 +92,14 @@ def merge(
 
     All is compared first: with one conflict nothing is written.
     """
+    from reprostore import open_store
     from reprostore.errors import ConflictError
     from reprostore.sharing.merge import merge_stores
     from reprostore.sharing.merge_about import About
     from reprostore_cli.output import print_json, progress
 
+    if into is None:
+        open_store(stores[0])  # a new store is made only where one is asked for
     target, sources = (stores[0], stores[1:]) if into is None else (into, stores)
     inputs = {
         "store": str(target.absolute()),

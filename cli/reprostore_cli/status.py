@@ -60,7 +60,8 @@ def _tables(rows: Sequence[dict[str, Any]]) -> Iterable[Any]:
         ["run", ">written", ">seeds", ">steps", "shape", "dtype", ">bytes"],
         [
             [row["name"], str(row["written"]), str(row["seeds"]), str(row["steps"]),
-             _shape(row["shape"]), row["dtype"], size(row["bytes"])]
+             _shape(row["shape"]), row["dtype"],
+             "withheld" if row["withheld"] else size(row["bytes"])]
             for row in kinds["run"]
         ],
     )  # fmt: skip

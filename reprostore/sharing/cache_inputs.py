@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from reprostore.canonical import fingerprint
 from reprostore.errors import SpecError
 from reprostore.seeds import parse_ranges
-from reprostore.sharing.chunks import blocks_of, each_block
-from reprostore.sharing.findings import Damage
 from reprostore.sharing.forms import ArrayForm
 from reprostore.sharing.verify_neighbors import neighbor_values
+from reprostore.sharing.verify_vectors import stale_vectors
 from reprostore.store.files import StoreFiles
 
 Judged = tuple[Literal["attributes", "values", "length", "stale", "unchecked"], str]
@@ -103,8 +102,8 @@ class Inputs:
         Yields
         ------
         kind, what : str
-            "attributes", "values" and "length" where it contradicts itself, "stale" where inputs are others now,
-            "unchecked" where they are not known.
+            "attributes", "values" or "length" where it contradicts itself, "stale" where inputs
+            are others now, "unchecked" where they are not known.
         """
         family, *rest = group.split("/")
         made_from = attributes.get("made_from")
@@ -112,16 +111,14 @@ class Inputs:
             yield "attributes", "The group does not say what it was made from."
         elif family == "embeddings":
             yield from self._of_vectors(group, attributes, made_from)
-            known = self.datasets.get(rest[2]) if rest[1] == "datasets" else None
-            if (
-                known
-                and known[0] == made_from.get("dataset")
-                and (forms["vector"].shape[0] != known[1])
-            ):
-                yield "length", f"It has {forms['vector'].shape[0]} vectors of {known[1]} items."
+            if rest[1] == "datasets":
+                yield from self._of_length(rest[2], made_from, forms["vector"].shape[0])
             facts = self.runs.get("/".join(rest[2:]))
             if rest[1] == "runs" and facts is not None:
-                yield from _of_samples(files, group, forms["source_digest"], keys, facts)
+                today = np.where(facts.written, facts.digests, np.uint64(0))
+                stale = stale_vectors(files, group, forms["source_digest"], keys, today)
+                if stale:
+                    yield "stale", f"{stale} of its vectors are of samples that are not stored now."
         elif family == "neighbors":
             yield from self._of_neighbors(rest, made_from)
             queries, corpus = self._searched(rest, made_from)
@@ -143,6 +140,11 @@ class Inputs:
             yield from self._of_run("/".join(names), made_from.get("run"), None)
         else:
             yield from self._of_dataset(names[0], made_from.get("dataset"))
+
+    def _of_length(self, name: str, made_from: Mapping[str, Any], count: int) -> Iterator[Judged]:
+        facts = self.datasets.get(name)
+        if facts is not None and facts[0] == made_from.get("dataset") and facts[1] != count:
+            yield "length", f"It has {count} vectors of {facts[1]} items."
 
     def _of_run(self, path: str, run: object, samples: object) -> Iterator[Judged]:
         facts = self.runs.get(path)
@@ -189,33 +191,32 @@ class Inputs:
             current = facts is not None and made_from.get("samples") == facts.samples
             queries = facts.seeds[facts.written] if facts is not None and current else None
         else:
-            queries = self._rows(names[0], made_from.get("items"))
-        return queries, self._rows(corpus, made_from.get("corpus"))
+            queries = self._recorded_rows(names[0], made_from.get("items"))
+        return queries, self._recorded_rows(corpus, made_from.get("corpus"))
 
-    def _rows(self, text: str, recorded: object) -> Sequence[int] | None:
-        """Return the numbers of items that a text names, where they are those recorded."""
+    def _rows(self, text: str) -> Sequence[int] | None:
+        """Return the numbers of items that a text names, None where they are not known."""
         name, at, ranges = text.partition("@")
         facts = self.datasets.get(name)
-        if facts is None:
-            return None
         try:
-            rows = parse_ranges(ranges.replace("+", ","), "index") if at else range(facts[1])
+            rows = parse_ranges(ranges.replace("+", ","), "index") if at else None
         except SpecError:  # many ranges are named by their digest
             return None
-        return rows if recorded == fingerprint([facts[0], list(rows)]) else None
+        return range(facts[1]) if rows is None and facts is not None else rows
+
+    def _recorded_rows(self, text: str, recorded: object) -> Sequence[int] | None:
+        facts, rows = self.datasets.get(text.partition("@")[0]), self._rows(text)
+        if facts is None or rows is None or recorded != fingerprint([facts[0], list(rows)]):
+            return None
+        return rows
 
     def _of_items(self, text: str, recorded: object) -> Iterator[Judged]:
-        name, at, ranges = text.partition("@")
-        facts = self.datasets.get(name)
-        if facts is None:
+        name = text.partition("@")[0]
+        if self.datasets.get(name) is None:
             yield from self._of_dataset(name, None)
-            return
-        try:
-            rows = parse_ranges(ranges.replace("+", ","), "index") if at else range(facts[1])
-        except SpecError:  # many ranges are named by their digest
+        elif self._rows(text) is None:
             yield "unchecked", f"The items {text} are named by a digest of their numbers."
-            return
-        if recorded != fingerprint([facts[0], list(rows)]):
+        elif self._recorded_rows(text, recorded) is None:
             yield "stale", f"It was made from other items than {text} are now."
 
     def _of_result(
@@ -247,23 +248,3 @@ def _runs_in(value: object, key: str = "") -> Iterator[tuple[str, Mapping[str, A
             yield str(value.get("path", key)), value
         for name, item in value.items():
             yield from _runs_in(item, name)
-
-
-def _of_samples(
-    files: StoreFiles, group: str, form: ArrayForm, keys: Sequence[str], facts: RunFacts
-) -> Iterator[Judged]:
-    """Count the vectors whose samples are no longer those that are stored."""
-    today = np.where(facts.written, facts.digests, np.uint64(0))
-    stale = 0
-    blocks = [block for block in blocks_of(f"{group}/source_digest", keys) if len(block) == 2]
-    inside = [b for b in blocks if b[0] < form.files[0] and b[1] < form.files[1]]
-    for (block, _), values in each_block(files, f"{group}/source_digest", form, inside):
-        if isinstance(values, Damage):
-            continue
-        made, start = values[:, 0], block * form.chunk[0]
-        now = np.zeros(len(made), dtype=np.uint64)
-        there = today[start : start + len(made)]
-        now[: len(there)] = there
-        stale += int(((made != 0) & (made != now)).sum())
-    if stale:
-        yield "stale", f"{stale} of its vectors are of samples that are not stored now."

@@ -67,7 +67,8 @@ class Findings:
         if not self.conflicts:
             return
         first, *others = self.conflicts
-        more = f" {len(others)} more conflicts were found." if others else ""
+        several = "conflicts were" if len(others) > 1 else "conflict was"
+        more = f" {len(others)} more {several} found." if others else ""
         error = ConflictError(
             f"{first.found}{more}",
             "Stores are merged only where they agree; nothing was written.",

@@ -10,7 +10,6 @@ from filelock import FileLock
 
 from reprostore.embed.handle import Progress
 from reprostore.errors import SpecError
-from reprostore.paths import without_links
 from reprostore.sharing.export_arrays import (
     ArrayFile,
     ExportedFile,
@@ -25,6 +24,7 @@ from reprostore.sharing.export_runs import run_selection
 from reprostore.sharing.export_sources import Selection
 from reprostore.specs import Subset
 from reprostore.store import SampleStore
+from reprostore.store.nesting import require_outside
 
 Format = Literal["png", "npz", "npy", "vectors"]
 
@@ -155,19 +155,14 @@ def export_samples(
     MissingDataError
         A run, seed, step, dataset or vector is not in the store, or samples are withheld.
     SpecError
-        Samples are no images that the format can hold, or the folder lies in the store.
+        Samples are no images that the format can hold, or the folder lies in a store.
     IdentityError
         Something else is where the export is to be written.
     CorruptionError
         The store is damaged.
     """
     folder = request.folder.absolute()
-    if without_links(folder).is_relative_to(without_links(store.path)):
-        raise SpecError(
-            f"The folder {folder} lies in the store {store.path}.",
-            "A store holds nothing but what reprostore writes.",
-            "Export to a folder outside of the store.",
-        )
+    require_outside(folder, "The export")
     selections = [*_run_selections(store, request), *_dataset_selections(store, request)]
     targets = [_target(folder, request, selection) for selection in selections]
     for target in targets:

@@ -118,7 +118,7 @@ def current_floors(store: SampleStore, runs: Sequence[Run]) -> dict[str, list[xr
             if run is None or not _is_of(attributes, run):
                 continue
             floor = read_labelled(store.path, target)
-            if not _SHOWN <= floor.variables.keys():
+            if not _SHOWN.issubset(floor.variables.keys()):
                 continue
             if run.path not in digests:
                 written = Written.of(run)

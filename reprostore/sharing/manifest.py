@@ -11,8 +11,10 @@ from typing import Any
 from reprostore.errors import FormatError, ReprostoreError
 from reprostore.seeds import shorten
 from reprostore.sharing.findings import Finding, Progress
+from reprostore.sharing.manifest_claims import false_claims
 from reprostore.sharing.pack_reading import MANIFEST, PackReader, open_pack
 from reprostore.specs import is_name
+from reprostore.store.files import store_files
 
 VERSION = 1
 """Of the manifest; others are refused."""
@@ -23,10 +25,12 @@ BESIDE = ("README.md", "ro-crate-metadata.json", "picture.png")
 LIMIT = 2**28
 """Bytes of a manifest that is read: enough for a million files."""
 
-_KEY = re.compile(
+STORE_KEY = re.compile(
     r"(?:(?:runs|sessions|datasets|embeddings|neighbors|results)/"
     r"(?:[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}/)*)?(?:zarr\.json|c(?:/[0-9]{1,19})*)"
 )
+"""Keys of the files of a store."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -95,7 +99,7 @@ def _is_packed_name(name: str, folder: str) -> bool:
     if name in BESIDE:
         return True
     top, _, key = name.partition("/")
-    return top == folder and _KEY.fullmatch(key) is not None
+    return top == folder and STORE_KEY.fullmatch(key) is not None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def stored_in(path: Path) -> Path:
     """
     if not path.is_dir() or (path / "zarr.json").exists() or not (path / MANIFEST).is_file():
         return path
-    return path / read_manifest(open_pack(path)).folder
+    return _store(path, read_manifest(open_pack(path)))
 
 
 def check_manifest(path: Path, *, progress: Progress | None = None) -> list[Finding]:
@@ -188,10 +192,18 @@ def check_manifest(path: Path, *, progress: Progress | None = None) -> list[Find
         if progress is not None:
             progress(f"{path.name}: manifest", done, total)
     prefix = f"{manifest.folder}/"
-    return [
+    differing = [
         _finding(name.removeprefix(prefix), f"The file {shorten(name)} of the pack {what}.")
         for name, what in found
     ]
+    return differing or [
+        _finding(MANIFEST, f"The manifest of the pack tells {what}.")
+        for what in false_claims(store_files(_store(path, manifest)), manifest.about)
+    ]
+
+
+def _store(path: Path, manifest: Manifest) -> Path:
+    return path / manifest.folder if path.is_dir() else path
 
 
 def _finding(place: str, what: str) -> Finding:

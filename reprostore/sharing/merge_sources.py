@@ -12,8 +12,7 @@ from reprostore.errors import MissingDataError, SpecError
 from reprostore.paths import without_links
 from reprostore.seeds import shorten
 from reprostore.specs import is_name
-from reprostore.store import Run, SampleStore
-from reprostore.store.root import open_store
+from reprostore.store import Run, SampleStore, open_store
 
 Names = Mapping[str, str]
 """New names by old ones."""

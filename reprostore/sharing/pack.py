@@ -5,13 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from reprostore.errors import CorruptionError, SpecError
-from reprostore.paths import without_links
+from reprostore.errors import CorruptionError
 from reprostore.seeds import shorten
 from reprostore.sharing.card import readme
 from reprostore.sharing.crate import METADATA, crate_metadata, require_rocrate
 from reprostore.sharing.findings import Progress
-from reprostore.sharing.manifest import written
+from reprostore.sharing.manifest import check_manifest, written
 from reprostore.sharing.pack_about import About
 from reprostore.sharing.pack_files import planned_bytes, store_members
 from reprostore.sharing.pack_picture import picture
@@ -22,6 +21,7 @@ from reprostore.sharing.pack_snapshot import group_metadata
 from reprostore.sharing.pack_writing import FolderWriter, PackWriter, ZipWriter, whole
 from reprostore.sharing.verify import verify_store
 from reprostore.store import SampleStore, open_store
+from reprostore.store.nesting import require_outside
 
 _PICTURE = "picture.png"
 
@@ -64,7 +64,7 @@ def pack_store(
     MissingDataError
         There is no such run or encoder, or nothing to be packed.
     SpecError
-        Vectors would give withheld images away, or the target lies in the store.
+        Vectors would give withheld images away, or the target lies in a store.
     IdentityError
         Something stands at the target.
     CorruptionError
@@ -76,12 +76,7 @@ def pack_store(
     """
     require_rocrate()
     request, target = request or PackRequest(), target.absolute()
-    if without_links(target).is_relative_to(without_links(store.path)):
-        raise SpecError(
-            f"The pack {target} would lie in the store {store.path}.",
-            "A store holds nothing but what reprostore writes.",
-            "Pack it to a place outside of the store.",
-        )
+    require_outside(target, "The pack")
     zipped = target.suffix == ".zip"
     chosen = select(store, request)
     about = About.of(chosen, request, _folder(target))
@@ -94,7 +89,7 @@ def pack_store(
             writer.add(MANIFEST, len(content), [content])
         finally:
             writer.close()
-        _verify(partial if zipped else partial / about.folder, store, progress)
+        _verify(partial, None if zipped else about.folder, store, progress)
         summed = partial if zipped else partial / MANIFEST
         with summed.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -145,9 +140,13 @@ def _write_store(
             progress(f"{name}: written", min(done, total), total)
 
 
-def _verify(packed: Path, store: SampleStore, progress: Progress | None) -> None:
+def _verify(
+    packed: Path, folder: str | None, store: SampleStore, progress: Progress | None
+) -> None:
     """Read the pack back; what is wrong with it was wrong with the store."""
-    report = verify_store(open_store(packed), progress=progress)
+    report = verify_store(open_store(packed / (folder or "")), progress=progress)
+    if folder is not None:  # the manifest of an archive is compared already
+        report.add(check_manifest(packed, progress=progress))
     if report.damage:
         first = report.damage[0]
         seeds = "" if first.seeds is None else f" (seeds {shorten(first.seeds)})"

@@ -7,7 +7,7 @@ from typing import Any
 
 from reprostore import __version__
 from reprostore.canonical import fingerprint
-from reprostore.seeds import format_ranges
+from reprostore.sharing.manifest_claims import described_run
 from reprostore.sharing.pack_request import PackRequest
 from reprostore.sharing.pack_selection import Selection
 from reprostore.sharing.pack_snapshot import RunSnapshot
@@ -65,7 +65,10 @@ class About:
         license_ = request.license or root.get("license")
         names = list(request.creators or root.get("creators") or ())
         root |= {"title": title, "license": license_, "creators": names}
-        runs = tuple(_run(snapshot) for snapshot in chosen.runs)
+        runs = tuple(
+            described_run(snapshot.run.spec, snapshot.seeds, withheld=snapshot.withheld)
+            for snapshot in chosen.runs
+        )
         return cls(
             folder=folder,
             title=str(title),
@@ -98,25 +101,6 @@ class About:
             "encoders": list(self.encoders),
             "left_out": list(self.left_out),
         }
-
-
-def _run(snapshot: RunSnapshot) -> dict[str, Any]:
-    spec = snapshot.run.spec
-    sampler = spec.sampler_spec
-    return {
-        "name": spec.path,
-        "fingerprint": spec.fingerprint,
-        "model": spec.model,
-        "scheduler": sampler.scheduler,
-        "solver_steps": sampler.steps,
-        "recorded_steps": format_ranges(list(spec.steps)),
-        "seeds": format_ranges(sorted(snapshot.seeds.tolist())),
-        "samples": len(snapshot.slots),
-        "shape": list(spec.sample_shape),
-        "dtype": spec.stored_dtype,
-        "noise": spec.noise,
-        "withheld": snapshot.withheld,
-    }
 
 
 def _dataset(chosen: Selection, name: str) -> dict[str, Any]:

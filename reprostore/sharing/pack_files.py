@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from reprostore.errors import CorruptionError, StorageError
+from reprostore.sharing.manifest import STORE_KEY
 from reprostore.sharing.pack_selection import Selection
 from reprostore.sharing.pack_snapshot import cut_metadata, group_metadata
 from reprostore.sharing.pack_writing import stored_blocks
@@ -54,7 +55,7 @@ def store_members(chosen: Selection) -> Iterator[Member]:
         if withheld:
             yield _withheld(chosen.store, name)
         else:
-            for key in files.walk(f"datasets/{name}"):
+            for key in _own(files, f"datasets/{name}"):
                 yield _stored(chosen.store, key)
     lengths = {s.run.path: len(s.status) for s in chosen.runs}
     for group in chosen.groups:
@@ -72,6 +73,11 @@ def _runs(chosen: Selection) -> Iterator[Member]:
                 yield _stored(chosen.store, key)
             else:
                 yield _given(key, content)
+
+
+def _own(files: StoreFiles, group: str) -> Iterator[str]:
+    """Yield the keys below a group that are those of groups and arrays: others are nobody's."""
+    return (key for key in files.walk(group) if STORE_KEY.fullmatch(key))
 
 
 def _given(key: str, content: bytes) -> Member:
@@ -109,9 +115,7 @@ def _vectors(store: SampleStore, group: str, length: int | None) -> Iterator[Mem
     for name in sorted(names, key=lambda name: (name not in _MARKS, name)):
         place = f"{group}/{name}"
         cut = None if length is None else cut_metadata(files, f"{place}/zarr.json", length)
-        for key in files.walk(place):
-            if key.endswith(".partial"):
-                continue
+        for key in _own(files, place):
             yield _given(key, cut) if cut and key == f"{place}/zarr.json" else _stored(store, key)
 
 
@@ -121,7 +125,7 @@ def _labelled(files: StoreFiles, group: str) -> Iterator[Member]:
     for _ in range(_ATTEMPTS):
         try:
             before = files.read(key)
-            held = {key: files.read(key) for key in files.walk(group)}
+            held = {key: files.read(key) for key in _own(files, group)}
             if held.get(key) == before == files.read(key):
                 yield from (_given(name, content) for name, content in held.items())
                 return

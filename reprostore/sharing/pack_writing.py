@@ -145,7 +145,8 @@ def whole(target: Path, what: str) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{target}.lock", thread_local=False)
+        # A store NAME has a folder NAME.lock beside it.
+        lock = FileLock(target.with_name(f".{target.name}.lock"), thread_local=False)
         with lock:
             try:
                 _require_free(target, what)

@@ -9,11 +9,11 @@ import numpy as np
 
 from reprostore.errors import CorruptionError
 from reprostore.sharing.findings import UNREADABLE, Damage, Finding, Report
-from reprostore.sharing.forms import array_form, group_attributes
+from reprostore.sharing.forms import array_form, group_attributes, read_json
 from reprostore.sharing.mend_unit import mend_unit
 from reprostore.sharing.run_damage import check_run
 from reprostore.sharing.run_forms import as_metadata, run_forms
-from reprostore.sharing.run_identity import RunIdentity, run_identity
+from reprostore.sharing.run_identity import run_identity
 from reprostore.store import SampleStore
 from reprostore.store.groups import remove_group, staged_group, storage_errors
 from reprostore.store.locks import locked
@@ -129,10 +129,10 @@ def _mend_metadata(store: SampleStore, path: str, found: Sequence[Finding]) -> N
             file = store.path / "runs" / path / name / "zarr.json"
             _write(file, as_metadata(forms[name]))
     if any(finding.mending == "length" for finding in found) and not broken:
-        _mend_length(store, path, identity)
+        _mend_length(store, path)
 
 
-def _mend_length(store: SampleStore, path: str, identity: RunIdentity) -> None:
+def _mend_length(store: SampleStore, path: str) -> None:
     """Take away slots that nothing was written into; else it is the status that lost its length."""
     try:
         Run(store.path, path, read_only=False).recover()
@@ -141,5 +141,7 @@ def _mend_length(store: SampleStore, path: str, identity: RunIdentity) -> None:
         there = [place for place in places if store.files.exists(place)]
         lengths = {array_form(store.files, place)[0].shape[0] for place in there}
         if len(lengths) == 1:
-            form = run_forms(identity.spec, lengths.pop(), withheld=identity.withheld)["status"]
-            _write(store.path / "runs" / path / "status" / "zarr.json", as_metadata(form))
+            key = f"runs/{path}/status/zarr.json"
+            document = read_json(store.files, key)
+            document["shape"] = [*lengths]
+            _write(store.path / key, json.dumps(document, indent=2).encode())

@@ -144,8 +144,7 @@ def _forms(
     findings = []
     for name, form in found.items():
         differing = [f for f in form.differences(expected[name]) if f not in ("shard", "chunk")]
-        grows = name != "status" and form.shape[1:] == expected[name].shape[1:]
-        if differing == ["shape"] and grows:
+        if differing == ["shape"] and form.shape[1:] == expected[name].shape[1:]:
             findings.append(_unequal(group, name, form.shape[0], length))
         elif differing:
             broken[name] = f"has another {differing[0]} than the run's spec implies"
@@ -213,7 +212,9 @@ def _unequal(group: str, array: str, found: int, length: int) -> Finding:
         kind="length",
         place=f"{group}/{array}",
         what=f"The array {array} has {found} seeds, and the run {length}.",
-        action="A process died while the run grew: open the store for writing, or use --repair.",
+        action="Its zarr.json is damaged, for the status is lengthened last: use --repair."
+        if array == "status"
+        else "A process died while the run grew, or the status lost its length: use --repair.",
         group=group,
         mending="length",
     )

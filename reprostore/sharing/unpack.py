@@ -5,12 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from reprostore.errors import CorruptionError, FormatError, StorageError
+from reprostore.errors import CorruptionError, FormatError, SpecError, StorageError
+from reprostore.paths import without_links
 from reprostore.seeds import shorten
 from reprostore.sharing.findings import Progress
 from reprostore.sharing.manifest import Manifest, differences, read_manifest
+from reprostore.sharing.manifest_claims import false_claims
 from reprostore.sharing.pack_reading import MANIFEST, PackReader, open_pack
 from reprostore.sharing.pack_writing import whole
+from reprostore.store.files import store_files
+from reprostore.store.nesting import require_outside
 
 _SPARE = 2**20
 """Bytes that are left free."""
@@ -44,6 +48,8 @@ def unpack(
         It is none, or holds something that a pack never holds; nothing was written.
     CorruptionError
         A file is missing, is not in the manifest, or has other bytes; nothing is left of it.
+    SpecError
+        The target lies in a store, or in the pack.
     IdentityError
         Something stands at the target.
     StorageError
@@ -59,6 +65,13 @@ def unpack(
         )
     place = Path(archive.name.removesuffix(".zip")) if target is None else target
     place = place.absolute()
+    require_outside(place, "The unpacked pack")
+    if without_links(place).is_relative_to(without_links(archive)):
+        raise SpecError(
+            f"The folder {place} lies in the pack {archive} itself.",
+            "A pack holds the files of its manifest, and no others.",
+            "Name a folder outside of the pack.",
+        )
     total = sum(pack.members.values())
     with whole(place, "An unpacked pack") as partial:
         free = shutil.disk_usage(place.parent).free
@@ -71,6 +84,12 @@ def unpack(
             )
         partial.mkdir()
         _write(pack, manifest, partial, total, progress)
+        for what in false_claims(store_files(partial / manifest.folder), manifest.about):
+            raise CorruptionError(
+                f"The manifest of {archive} tells {what}.",
+                "A manifest says what is in the pack.",
+                "Nothing is left of it here. Ask who made it.",
+            )
     return {
         "folder": str(place),
         "store": str(place / manifest.folder),

@@ -1,8 +1,8 @@
 """Checking a store: structure, checksums, digests, and caches against their inputs.
 
 Everything is read as plain JSON and arrays of numbers, from a folder or an archive, and nothing is
-written. Noise probes are not compared with their seeds here: that takes torch, and
-`repro verify --regenerate` does it.
+written. Checksums and digests find what was damaged, and what was changed without changing all that
+belongs together; they do not prove who wrote a store.
 """
 
 from bisect import bisect_left
@@ -87,7 +87,8 @@ class _Verification:
         with self._bar(f"datasets/{name}") as share:
             checked = check_dataset(self.files, name, share)
         known = checked.fingerprint
-        self._inputs.datasets[name] = None if known is None else (known, checked.length)
+        sound = known is not None and checked.length
+        self._inputs.datasets[name] = (str(known), checked.length) if sound else None
         if checked.withheld:
             self._inputs.withheld.add(name)
         self._report.datasets += 1

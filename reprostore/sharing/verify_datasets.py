@@ -17,6 +17,7 @@ from reprostore.sharing.verify_states import workers
 from reprostore.specs import DatasetSpec
 from reprostore.store.files import StoreFiles
 
+_DIMS = ("train_index", "channel", "y", "x")
 _BESIDE_SPEC = ("provenance", "source_digest", "fingerprint")
 
 
@@ -86,8 +87,8 @@ def check_dataset(
         wrong("attributes", "", f"The dataset {damage}.")
         return checked
     try:
-        form, _ = array_form(files, f"{group}/item")
-        _check_form(form)
+        form, about = array_form(files, f"{group}/item")
+        _check_form(form, about)
     except Damage as damage:
         wrong("array", "item", f"The array item {damage}.")
         return checked
@@ -141,9 +142,11 @@ def _withheld(files: StoreFiles, group: str, attributes: dict[str, Any]) -> int:
     return int(lengths[0])
 
 
-def _check_form(form: ArrayForm) -> None:
-    if form.dtype not in ("uint8", "float32") or form.dims[:1] != ("train_index",):
+def _check_form(form: ArrayForm, about: dict[str, Any]) -> None:
+    if form.dtype not in ("uint8", "float32") or form.dims != _DIMS:
         raise Damage("is not that of a dataset")
+    if about.get("length", form.shape[0]) != form.shape[0]:  # earlier datasets do not say it
+        raise Damage(f"has {form.shape[0]} items, and was written with another number")
     if form.chunk[1:] != form.shape[1:] or form.shard[1:] != form.shape[1:]:
         raise Damage("has chunks that do not hold whole items")
 

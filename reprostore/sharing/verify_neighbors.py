@@ -48,7 +48,7 @@ def neighbor_values(
     name = "similarity" if "similarity" in forms else "distance"
     coordinate = "item" if "item" in forms else "seed"
     if forms.keys() != {name, "train_index", coordinate}:
-        yield f"It has the arrays {', '.join(sorted(forms))[:80]}, which are not those of neighbors."
+        yield f"Its arrays {', '.join(sorted(forms))[:60]} are not those of neighbors."
         return
     try:
         asked, found, values = (

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.layout import PROBE_LENGTH
 from reprostore.seeds import SEED_LIMIT
 from reprostore.sharing.chunks import blocks_of, each_block
 from reprostore.sharing.findings import (
@@ -20,8 +19,9 @@ from reprostore.sharing.findings import (
 from reprostore.sharing.forms import ArrayForm, group_attributes
 from reprostore.sharing.run_forms import STEP_ARRAYS, UNIT_ARRAYS, state_arrays
 from reprostore.sharing.run_identity import RunIdentity
+from reprostore.sharing.verify_noise import wrong_probes
 from reprostore.sharing.verify_states import States
-from reprostore.specs import IMPORTED
+from reprostore.sharing.verify_steps import wrong_steps
 from reprostore.store.files import StoreFiles
 from reprostore.store.run import WRITTEN
 
@@ -141,7 +141,6 @@ class RunCheck:
         return seeds
 
     def _steps(self) -> None:
-        spec = self.identity.spec
         found: dict[str, NDArray[Any]] = {}
         for name in STEP_ARRAYS:
             form = self.identity.forms.get(name)
@@ -153,19 +152,8 @@ class RunCheck:
                 else:
                     self.chunks += 1
                     found[name] = values
-        if "step" in found and tuple(found["step"].tolist()) != spec.steps:
-            self.lost("values", "step", "The array step holds other steps than the run's spec.")
-        if spec.model_spec.source == IMPORTED:  # noise levels need not be known
-            return
-        sigma, alpha, timestep = (found.get(n) for n in ("sigma", "alpha", "timestep"))
-        if sigma is not None and not (sigma >= 0).all():
-            self.lost("values", "sigma", "The array sigma holds values that are no noise levels.")
-        if alpha is not None and not np.isfinite(alpha).all():
-            self.lost("values", "alpha", "The array alpha holds values that are not finite.")
-        if timestep is not None and not (
-            np.isfinite(timestep[:-1]).all() and np.isnan(timestep[-1])
-        ):
-            self.lost("values", "timestep", "The array timestep is not NaN in its last row alone.")
+        for name, what in wrong_steps(self.identity.spec, found):
+            self.lost("values", name, what)
 
     def _written(self, units: set[int]) -> NDArray[np.bool_]:
         """Read which slots are written; those of an absent file are missing."""
@@ -246,12 +234,13 @@ class RunCheck:
             )
 
     def _probes(self, written: NDArray[np.bool_]) -> None:
-        spec = self.identity.spec
-        length = min(PROBE_LENGTH, int(np.prod(spec.sample_shape)))
-        bad = np.zeros(len(written), dtype=np.bool_)
+        assert self.seeds is not None
+        found: dict[str, list[NDArray[np.int64]]] = {}
         for slots, values in self._blocks("noise_probe", written):
-            bad[slots] = ~np.isfinite(values[:, :length]).all(axis=1)
-        slots = np.flatnonzero(written & bad)
-        if len(slots) and spec.noise != "unknown":
-            what = "The array noise_probe does not hold the first values of the noise."
-            self.findings.append(self.damaged("values", "noise_probe", what, slots))
+            here = written[slots]
+            wrong = wrong_probes(self.identity.spec, self.seeds[slots[here]], values[here])
+            for what, which in wrong.items():
+                found.setdefault(what, []).append(slots[here][which])
+        for what, parts in found.items():
+            if len(bad := np.concatenate(parts)):
+                self.findings.append(self.damaged("values", "noise_probe", what, bad))

@@ -28,7 +28,9 @@ def run_vectors(
         A chunk is damaged, or a vector is absent that counts as made.
     """
     vector, made = _pair(forms, ("vector", "source_digest"), ("float32", "uint64"))
-    if len(vector.shape) != 3 or len(made.shape) != 2 or vector.files[2] > 1:
+    if (vector.dims, made.dims) != (("seed", "step", "embedding"), ("slot", "step")):
+        raise Damage("has arrays of other dimensions than vectors have")
+    if vector.shape[1] != made.shape[1] or vector.files[2] > 1:
         raise Damage("has arrays of another shape than vectors have")
     if vector.chunk[:2] != made.chunk or made.chunk[1] != 1:
         raise Damage("has vectors and digests that are not cut alike")
@@ -54,6 +56,38 @@ def run_vectors(
     return chunks
 
 
+def stale_vectors(
+    files: StoreFiles,
+    group: str,
+    form: ArrayForm,
+    keys: Sequence[str],
+    today: NDArray[np.uint64],
+) -> int:
+    """Count the vectors of samples that are no longer those that are stored.
+
+    Parameters
+    ----------
+    files, group, keys
+        As in `run_vectors`.
+    form : ArrayForm
+        Of `source_digest`.
+    today : ndarray of uint64, (slot,)
+        Digests of the stored samples, 0 where there is none.
+    """
+    stale = 0
+    blocks = [block for block in blocks_of(f"{group}/source_digest", keys) if len(block) == 2]
+    inside = [b for b in blocks if b[0] < form.files[0] and b[1] < form.files[1]]
+    for (block, _), values in each_block(files, f"{group}/source_digest", form, inside):
+        if isinstance(values, Damage):
+            continue
+        made, start = values[:, 0], block * form.chunk[0]
+        now = np.zeros(len(made), dtype=np.uint64)
+        there = today[start : start + len(made)]
+        now[: len(there)] = there
+        stale += int(((made != 0) & (made != now)).sum())
+    return stale
+
+
 def item_vectors(
     files: StoreFiles, group: str, keys: Sequence[str], forms: dict[str, ArrayForm]
 ) -> int:
@@ -70,7 +104,9 @@ def item_vectors(
         A chunk is damaged, or a vector is absent that counts as made.
     """
     vector, done = _pair(forms, ("vector", "block_done"), ("float32", "uint8"))
-    if len(vector.shape) != 2 or len(done.shape) != 1 or vector.files[1] > 1:
+    if (vector.dims, done.dims) != (("train_index", "embedding"), ("block",)):
+        raise Damage("has arrays of other dimensions than vectors have")
+    if vector.files[1] > 1:
         raise Damage("has arrays of another shape than vectors have")
     if done.shape[0] != vector.files[0] or done.files not in ((0,), (1,)):
         raise Damage("has marks of other blocks than it has")

@@ -1,30 +1,24 @@
 """The sample store: one Zarr group that holds runs, datasets, vectors, neighbors and results."""
 
-import datetime as dt
 import json
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 
-from reprostore.errors import FormatError, MissingDataError, NotFoundError, StorageError
-from reprostore.paths import exists
+from reprostore.errors import MissingDataError, StorageError
 from reprostore.specs import RunSpec
+from reprostore.store.about import now, read_root_attributes
 from reprostore.store.archive import zarr_store
 from reprostore.store.creation import create_run
 from reprostore.store.files import StoreFiles, run_folders, store_files
-from reprostore.store.groups import staged_group, storage_errors, sweep_staging
+from reprostore.store.groups import staged_group
 from reprostore.store.identity import check_identity
 from reprostore.store.locks import locked
 from reprostore.store.reading import Names, combined_samples
 from reprostore.store.run import Run, StepTable
-
-FORMAT = 1
-"""Version of the store format that this package writes; docs/format.md describes it."""
-
 
 Chosen = str | Sequence[str] | None
 """One name, several, or all."""
@@ -199,7 +193,7 @@ class SampleStore:
         self.require_writable()
         number = secrets.randbits(63) | 1  # never 0, which stands for no session
         with staged_group(self.path, f"sessions/{number:016x}") as staging:
-            staging.attributes["session"] = {"started": _now(), **execution}
+            staging.attributes["session"] = {"started": now(), **execution}
         return number
 
     def session(self, number: int) -> dict[str, Any]:
@@ -230,134 +224,6 @@ class SampleStore:
             )
 
 
-def create_store(
-    path: str | Path,
-    *,
-    title: str | None = None,
-    license: str | None = None,  # the attribute's name in the format
-    creators: Sequence[str] = (),
-) -> SampleStore:
-    """Create a store, or open the one that stands there.
-
-    Parameters
-    ----------
-    path : path
-        Folder of the store, by custom ``NAME.zarr``.
-    title, license, creators
-        Root attributes for those who receive the store.
-
-    Returns
-    -------
-    SampleStore
-        The store, open for writing.
-
-    Raises
-    ------
-    FormatError
-        Something else stands at this path.
-    StorageError
-        The folder cannot be written.
-    """
-    path = Path(path).absolute()
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not _is_free(path):
-            return open_store(path, mode="r+")
-        with locked(path, "root"):
-            if _is_free(path):
-                attributes = {
-                    "format": FORMAT,
-                    "title": title,
-                    "license": license,
-                    "creators": list(creators),
-                    "created": _now(),
-                }
-                with staged_group(path, "") as staging:
-                    staging.attributes["reprostore"] = attributes
-    return open_store(path, mode="r+")
-
-
-def _is_free(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
-
-
-def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
-    """Open a store.
-
-    Parameters
-    ----------
-    path : path
-        Folder of the store, or a zip archive that it was packed into, which is read in place.
-    mode : {"r", "r+"}
-        Reading only, or also writing.
-
-    Raises
-    ------
-    NotFoundError
-        Nothing stands at this path.
-    FormatError
-        It is no sample store, or one of a newer format.
-    StorageError
-        It is to be written, and cannot be.
-    """
-    path = Path(path).absolute()
-    read_root_attributes(path)
-    if mode == "r+":
-        if path.is_file():
-            raise StorageError(
-                f"The store {path} is packed into one file.",
-                "A packed store is read in place; only a folder can be written.",
-                "Unpack it with `repro unpack`, and write into the folder.",
-            )
-        if not os.access(path, os.W_OK):
-            raise StorageError(
-                f"The store {path} is read-only.",
-                "It is to be written.",
-                "Give write permission to the folder, or copy the store to a place where you "
-                "may write.",
-            )
-        with storage_errors(path):
-            sweep_staging(path)
-    store = SampleStore(path, read_only=mode == "r")
-    if mode == "r+":
-        for run in store.runs():
-            if run.is_half_grown():  # or growing right now, and then the lock makes us wait
-                with run.locked():
-                    pass
-    return store
-
-
-def read_root_attributes(path: Path) -> dict[str, Any]:
-    """Return the root attributes of a store, checking that it is one that can be read."""
-    if not exists(path):
-        raise NotFoundError(
-            f"There is no store at {path}.",
-            "A store is a folder that `repro generate` or `create_store` made.",
-            "Check the path, or generate the store first.",
-        )
-    files = store_files(path)
-    try:
-        attributes = json.loads(files.read("zarr.json"))["attributes"]["reprostore"]
-        version = int(attributes["format"])
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise FormatError(
-            f"{path} is no sample store: it has no zarr.json with a reprostore entry.",
-            "A sample store is a Zarr version 3 group whose attributes name its format.",
-            "Check the path; to make a store, use `repro generate` or `create_store`.",
-        ) from error
-    if version > FORMAT:
-        raise FormatError(
-            f"The store {path} has format {version}.",
-            f"This version of reprostore reads formats up to {FORMAT}.",
-            "Install a newer version of reprostore.",
-        )
-    return dict(attributes)
-
-
 def _names(*chosen: Chosen) -> Names:
     models, samplers, conditions = ([c] if isinstance(c, str) else c for c in chosen)
     return models, samplers, conditions
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.layout import PROBE_LENGTH
+from reprostore.noise_probes import seed_probes
 from reprostore.specs import ModelSpec, RunSpec, SamplerSpec, StoredDtype
 from reprostore.store import Run, StepTable, Unit
 from reprostore.store.units import UnitWriter
@@ -103,12 +103,6 @@ def fake_states(spec: RunSpec, seed: int, row: int) -> tuple[NDArray[Any], NDArr
     return sample, denoised if spec.sampler_spec.denoised else None
 
 
-def fake_probe(seeds: Iterable[int]) -> NDArray[np.float32]:
-    """Return a noise probe for each seed, (seed, 8) float32."""
-    rows = [np.random.default_rng(int(seed)).standard_normal(PROBE_LENGTH) for seed in seeds]
-    return np.asarray(rows, dtype=np.float32).reshape(-1, PROBE_LENGTH)
-
-
 def write_units(
     run: Run, session: int, units: Iterable[Unit] | None = None, states: States = fake_states
 ) -> None:
@@ -130,7 +124,7 @@ def write_units(
         writer = UnitWriter(run, unit, session)
         for slots in writer.batches(spec.batch_size):
             seeds = [int(seed) for seed in writer.seeds[slots.start - unit.start :][: len(slots)]]
-            writer.put_noise(slots, fake_probe(seeds))
+            writer.put_noise(slots, seed_probes(seeds, spec.sample_shape))
             for row in range(len(spec.steps)):
                 pairs = [states(spec, seed, row) for seed in seeds]
                 denoised = [pair[1] for pair in pairs if pair[1] is not None]

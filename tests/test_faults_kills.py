@@ -1,0 +1,130 @@
+"""Processes killed at random moments, round after round, while others work in the same store."""
+
+import contextlib
+import random
+import signal
+import time
+
+import pytest
+from fault_workers import (
+    SECONDS,
+    assert_kept,
+    damage,
+    generate_from,
+    opens_in_xarray,
+    received,
+    shape_of,
+    wait_until,
+    written_states,
+)
+from generating import CONTEXT, FINAL, PATH, arrays, child, leftovers, small_units, study
+
+from reprostore.studies import generate_study
+from reprostore.testing.models import tiny_checkpoint
+
+SAMPLERS = {"final": FINAL, "path": PATH}
+ROUNDS_OF_A_STORE = 10
+SEEDS_OF_A_ROUND = (3, 14)
+MOST_SEEDS = ROUNDS_OF_A_STORE * SEEDS_OF_A_ROUND[1]
+
+
+@pytest.fixture(autouse=True)
+def _small_units():
+    with small_units():
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    tiny_checkpoint(folder / "net")
+    return folder
+
+
+def reference(base, seeds):
+    """Return what one process that nothing disturbs writes, with its states."""
+    loaded = study(base, f"0-{seeds - 1}", SAMPLERS)
+    with small_units():
+        generate_study(loaded)
+    return arrays(loaded), written_states(loaded.store_path)
+
+
+def one_round(loaded, rng, lifetime):
+    """Start two processes and kill one or both at a random moment of their lives.
+
+    They share all units, or have a part each.
+
+    Returns
+    -------
+    died, meant : int
+        How many were killed while they lived, and how many were to be.
+    complete : bool
+        Whether the one that was left had all units, and so has finished the study.
+    """
+    barrier = CONTEXT.Barrier(3)
+    parts = rng.choice([[None, None], ["1/2", "2/2"]])
+    children = [child(generate_from, loaded, barrier, part) for part in parts]
+    victims = rng.choice([[0], [1], [0, 1]])
+    barrier.wait(SECONDS)
+    started = time.monotonic()
+    for victim in victims:
+        wait_until(started + rng.uniform(0, lifetime))
+        with contextlib.suppress(ProcessLookupError):  # it came to its end just now
+            children[victim][0].kill()
+    for number, (process, connection) in enumerate(children):
+        if number not in victims:
+            received(connection)
+        process.join(SECONDS)
+        connection.close()
+        assert process.exitcode in ((0, -signal.SIGKILL) if number in victims else (0,))
+    died = sum(process.exitcode == -signal.SIGKILL for process, _ in children)
+    return died, len(victims), parts[0] is None and len(victims) == 1
+
+
+def check_same_as_alone(loaded, whole, count):
+    """Compare a complete store of `count` seeds with that of an undisturbed process."""
+    found = arrays(loaded)
+    assert found.keys() == whole.keys()
+    for name, values in found.items():
+        expected = whole[name] if len(whole[name]) == len(values) else whole[name][:count]
+        assert values.tobytes() == expected.tobytes(), name
+
+
+def kill_for(rounds, base, folder, whole, states):
+    """Kill for so many rounds; return how many processes died, and the states that were seen."""
+    rng, lifetime, deaths, shapes = random.Random(rounds), 1.0, 0, set()
+    for number in range(rounds):
+        path = folder / f"{number // ROUNDS_OF_A_STORE}.zarr"
+        if number % ROUNDS_OF_A_STORE == 0:
+            count, before = 0, {}
+        count += rng.randint(*SEEDS_OF_A_ROUND)
+        loaded = study(base, f"0-{count - 1}", SAMPLERS, store=path)
+        died, meant, complete = one_round(loaded, rng, lifetime)
+        deaths += died
+        lifetime *= 1.1 if died == meant else 0.8  # follows what a round takes on this machine
+        shapes.add(shape_of(path))
+        after = written_states(path)
+        assert_kept(before, after)
+        assert_kept(after, states)
+        assert not complete or len(after) == 2 * count
+        if path.exists():
+            assert damage(path) == []
+            opens_in_xarray(path)
+            assert_kept(after, written_states(path))
+        before = after
+        if number % ROUNDS_OF_A_STORE == ROUNDS_OF_A_STORE - 1 or number == rounds - 1:
+            generate_study(loaded)
+            check_same_as_alone(loaded, whole, count)
+            assert leftovers(loaded) == []
+            assert damage(path) == []
+    return deaths, shapes
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_what_was_written_outlives_every_kill(base, tmp_path, rounds, record_property):
+    whole, states = reference(base, min(rounds, ROUNDS_OF_A_STORE) * SEEDS_OF_A_ROUND[1])
+    deaths, shapes = kill_for(rounds, base, tmp_path, whole, states)
+    record_property("deaths", deaths)
+    record_property("states", len(shapes))
+    assert deaths >= 0.6 * rounds  # a process may be faster than its killer
+    assert len(shapes) >= min(rounds, 20) - 1  # the kills came at different moments
