@@ -189,6 +189,8 @@ def test_noise_that_is_known_is_checked(tmp_path):
 
 
 def test_unknown_noise_is_refused_before_anything_is_read(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()  # reading it would tell that it is empty
     with pytest.raises(PairingError) as refused:
         compare(asked(tmp_path / "a", tmp_path / "b", allow_unchecked=False))
     assert "--noise edm-cpu" in str(refused.value)

@@ -19,6 +19,7 @@ from fault_workers import (
 )
 from generating import CONTEXT, FINAL, PATH, arrays, child, leftovers, small_units, study
 
+from reprostore.store import open_store
 from reprostore.studies import generate_study
 from reprostore.testing.models import tiny_checkpoint
 
@@ -91,8 +92,16 @@ def check_same_as_alone(loaded, whole, count):
 
 
 def kill_for(rounds, base, folder, whole, states):
-    """Kill for so many rounds; return how many processes died, and the states that were seen."""
-    rng, lifetime, deaths, shapes = random.Random(rounds), 1.0, 0, set()
+    """Kill for so many rounds.
+
+    Returns
+    -------
+    deaths, grown : int
+        How many processes died, and after how many rounds a run was left half lengthened.
+    shapes : set
+        The states that were seen.
+    """
+    rng, lifetime, deaths, grown, shapes = random.Random(rounds), 1.0, 0, 0, set()
     for number in range(rounds):
         path = folder / f"{number // ROUNDS_OF_A_STORE}.zarr"
         if number % ROUNDS_OF_A_STORE == 0:
@@ -108,8 +117,11 @@ def kill_for(rounds, base, folder, whole, states):
         assert_kept(after, states)
         assert not complete or len(after) == 2 * count
         if path.exists():
+            if any(run.is_half_grown() for run in open_store(path).runs()):
+                grown += 1
+                assert {kind for _, kind, _, _ in damage(path)} == {"length"}
+            opens_in_xarray(path)  # which opens it for writing where a run is half lengthened
             assert damage(path) == []
-            opens_in_xarray(path)
             assert_kept(after, written_states(path))
         before = after
         if number % ROUNDS_OF_A_STORE == ROUNDS_OF_A_STORE - 1 or number == rounds - 1:
@@ -117,14 +129,15 @@ def kill_for(rounds, base, folder, whole, states):
             check_same_as_alone(loaded, whole, count)
             assert leftovers(loaded) == []
             assert damage(path) == []
-    return deaths, shapes
+    return deaths, grown, shapes
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_what_was_written_outlives_every_kill(base, tmp_path, rounds, record_property):
     whole, states = reference(base, min(rounds, ROUNDS_OF_A_STORE) * SEEDS_OF_A_ROUND[1])
-    deaths, shapes = kill_for(rounds, base, tmp_path, whole, states)
+    deaths, grown, shapes = kill_for(rounds, base, tmp_path, whole, states)
     record_property("deaths", deaths)
     record_property("states", len(shapes))
+    record_property("half_lengthened", grown)
     assert deaths >= 0.6 * rounds  # a process may be faster than its killer
     assert len(shapes) >= min(rounds, 20) - 1  # the kills came at different moments

@@ -2,7 +2,7 @@
 
 import pytest
 from commands import Repro
-from merging import laboratory, run_of, small_units, withhold
+from merging import laboratory, pack, run_of, small_units, withhold
 from stores import content
 
 from reprostore.contents import store_contents
@@ -118,3 +118,21 @@ def test_status_tells_that_samples_are_withheld(repro, tmp_path):
     (row,) = (row for row in store_contents(open_store(path)) if row["kind"] == "run")
     assert (row["withheld"], row["bytes"], row["written"]) == (True, 0, 4)
     assert "withheld" in repro("status", path).out
+
+
+def test_damage_in_an_archive_is_not_to_be_repaired_there(repro, stores, tmp_path):
+    file = next(x for x in (stores[0] / "runs" / run_of().path / "sample").rglob("*/0/0"))
+    file = next(x for x in [file, *file.rglob("*")] if x.is_file())
+    file.write_bytes(bytes(file.stat().st_size))
+    for store, action in ((stores[0], f"verify {stores[0]} --repair"), (pack(stores[0]), "again;")):
+        exported = repro(
+            "export", store, "--to", tmp_path / "out", "--format", "npy", "--run", run_of().path
+        )
+        _refused(exported, action)
+        assert ("--repair" in exported.err) == (store == stores[0])
+
+
+def test_runs_without_their_root_are_not_made_anew(repro, stores):
+    (stores[0] / "zarr.json").unlink()
+    _refused(repro("verify", stores[0]), f"restore {stores[0] / 'zarr.json'} from a copy")
+    assert repro("import", stores[1], "--store", stores[0]).code == 2

@@ -117,7 +117,7 @@ def merge(
                 rename_datasets=_pairs(rename_dataset, "--rename-dataset"),
                 rename_encoders=_pairs(rename_encoder, "--rename-encoder"),
                 tolerance=tolerance,
-                about=About(title, license_, tuple(creator or ())),
+                about=About(title, license_, tuple(filter(str.strip, creator or ()))),
                 dry_run=dry_run,
                 progress=show,
             )

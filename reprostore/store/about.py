@@ -45,6 +45,8 @@ def _where_instead(path: Path, files: StoreFiles) -> str:
     for name in files.folders():
         if name.endswith(".zarr") and files.exists(f"{name}/zarr.json"):
             return f"Name the store that lies in it, {path / name}."
+    if files.exists("runs/zarr.json"):
+        return f"There are runs in it: restore {path / 'zarr.json'} from a copy."
     return "Check the path; to make a store, use `repro generate` or `create_store`."
 
 

@@ -130,12 +130,17 @@ class CheckedArray:
         steps = [
             self.run.spec.steps[row] for row in sorted(bad_rows) or range(rows.start, rows.stop)
         ]
+        action = (
+            f"Restore the file from a copy, or run `repro verify {self.run.store_path} --repair`, "
+            "which marks these seeds missing, and make them again."
+        )
+        if self.run.store_path.is_file():  # nothing is written into an archive
+            action = "Receive the archive again; `repro verify` says all that is damaged in it."
         return CorruptionError(
             f"The {self.name} array of the run {self.run.path} is damaged at the seeds "
             f"{seeds_text(seeds)}, steps {seeds_text(steps)} ({error}).",
             "Every written state agrees with its checksum.",
-            f"Restore the file from a copy, or run `repro verify {self.run.store_path} --repair`, "
-            "which marks these seeds missing, and make them again.",
+            action,
         )
 
 
