@@ -67,6 +67,17 @@ def test_the_ceiling_stands_beside_rp_once_it_was_measured(repro, study):
     assert "Numerical ceiling: a/ddim2/none, 6 samples computed again (as before): 6 bit" in text
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--dtype", "float9"), ("--device", "tpu"), ("--encoder", "nobody")]
+)
+def test_what_is_not_known_is_told_before_the_store_is_read(repro, study, option, value):
+    damage(study.parent / "digits.zarr" / "runs", "delete")
+    done = repro("verify", study, "--regenerate", "1", option, value)
+    assert (done.code, done.out) == (2, "")
+    assert repr(value) in done.err
+    assert "damaged" not in done.err
+
+
 def test_a_store_alone_does_not_say_where_models_are(repro, study):
     store = study.parent / "digits.zarr"
     before = contents(store)

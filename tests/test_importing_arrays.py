@@ -106,7 +106,7 @@ def test_a_value_range_is_mapped_to_minus_one_and_one(store, tmp_path, black, wh
 
 
 def test_samples_that_overshoot_keep_their_values_where_the_range_is_given(store, tmp_path):
-    values = levels(3, -1.2, 1.2).astype(np.float32)
+    values = levels(3, -2.1, 3.9).astype(np.float32)
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(DatasetError, match="overshoot have the range -1 and 1"):
         import_samples(store, request(tmp_path / "x.npy", seeds="0-2"))
@@ -126,6 +126,8 @@ RANGES = [
     (levels(4, 0, 1), None, "black could be 0 or -1"),
     (levels(4, 0, 255), None, "values from .* to 25[45]"),
     (levels(4, 0, 255), (-1, 1), "Black and white were given as -1 and 1"),
+    (levels(4, 0, 4.5), (-1, 1), "outside by 3 at most"),
+    (levels(4, 0, 1.5), (0, 1), "outside by 0.25 at most"),
     (levels(4, 0, 255), (0, 1), "Black and white were given as 0 and 1"),
     (levels(4, -1, 1), (0, 1), "Black and white were given as 0 and 1"),
     (levels(4, 0, 255).astype(np.int64), (0, 255), "values of the type int64"),

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import zarr
 from stores import content
-from verifying import CUTS, FLOAT, RUN, SEEDS, chunk_span, edit, flip, found, make_run, zipped
+from verifying import (
+    CUTS,
+    FLOAT,
+    RUN,
+    SEEDS,
+    chunk_span,
+    edit,
+    flip,
+    found,
+    make_run,
+    missing,
+    repair,
+    zipped,
+)
 from zarr.storage import LocalStore
 
 from reprostore import layout, open_store
@@ -33,16 +46,6 @@ def path(intact, tmp_path):
 def small_units(monkeypatch):
     monkeypatch.setattr(layout, "UNIT_SEEDS", 4)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 25)
-
-
-def repair(path):
-    store = open_store(path, mode="r+")
-    return repair_store(store, verify_store(store))
-
-
-def missing(path):
-    run = open_store(path).run(FLOAT.path)
-    return [seed for seed, s in zip(run.seeds.tolist(), run.status, strict=True) if s != WRITTEN]
 
 
 def values(path):

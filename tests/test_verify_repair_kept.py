@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import zarr
 from stores import content
-from verifying import FLOAT, RUN, SEEDS, edit, found, make_run
+from verifying import FLOAT, RUN, SEEDS, edit, found, make_run, missing, repair
 from zarr.storage import LocalStore
 
-from reprostore import layout, open_store
-from reprostore.sharing.repair import repair_store
-from reprostore.sharing.verify import verify_store
+from reprostore import layout
 from reprostore.store import create_store
 from reprostore.store.files import FolderFiles
-from reprostore.store.run import WRITTEN
 from reprostore.testing.store import step_table, write_units
 
 
@@ -33,16 +30,6 @@ def path(intact, tmp_path):
 def small_units(monkeypatch):
     monkeypatch.setattr(layout, "UNIT_SEEDS", 4)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 25)
-
-
-def repair(path):
-    store = open_store(path, mode="r+")
-    return repair_store(store, verify_store(store))
-
-
-def missing(path):
-    run = open_store(path).run(FLOAT.path)
-    return [seed for seed, s in zip(run.seeds.tolist(), run.status, strict=True) if s != WRITTEN]
 
 
 def values(path):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from reprostore import layout, open_store
+from reprostore.sharing.repair import repair_store
 from reprostore.sharing.verify import verify_store
 from reprostore.specs import DatasetSpec, ModelSpec, Subset
 from reprostore.store import create_store
+from reprostore.store.run import WRITTEN
 from reprostore.testing.store import run_spec, step_table, write_units
 from reprostore_analyses.context import Context
 from reprostore_analyses.generalization import GeneralizationOptions, generalization
@@ -100,3 +102,15 @@ def zipped(path, target):
             if file.is_file():
                 archive.write(file, file.relative_to(path).as_posix())
     return target
+
+
+def repair(path):
+    """Repair what is damaged in a store; return what is left."""
+    store = open_store(path, mode="r+")
+    return repair_store(store, verify_store(store))
+
+
+def missing(path):
+    """Return the seeds of the run FLOAT that are not written."""
+    run = open_store(path).run(FLOAT.path)
+    return [seed for seed, s in zip(run.seeds.tolist(), run.status, strict=True) if s != WRITTEN]

@@ -89,7 +89,7 @@ def asked(
     study: Path | None,
     **options: Any,  # noqa: ANN401
 ) -> Asked | None:
-    """Check what the command is given for generating samples anew; torch is not imported.
+    """Check what the command is given for generating samples anew, before the store is read.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def asked(
     Raises
     ------
     SpecError
-        The share is none, nothing says where the models are, or options lack `--regenerate`.
+        The share is none, nothing says where the models are, an encoder, a dtype or a device is
+        not known, or options lack `--regenerate`.
     DependencyError
         torch or diffusers is not installed.
     """
@@ -140,6 +141,9 @@ def asked(
             "Name one as --study STUDY.toml, or give the study file instead of the store.",
         )
     require_torch()
+    from reprostore.sharing.regenerate import checked_regeneration
+
+    checked_regeneration(loaded, regeneration)
     return Asked(loaded, regeneration)
 
 

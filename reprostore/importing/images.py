@@ -14,6 +14,9 @@ from reprostore.specs import StoredDtype
 OVERSHOOT = 0.25
 """By this part of their range values may lie outside: models do not stop at black and white."""
 
+UNCLIPPED = 3.0
+"""By so much they may lie outside of [-1, 1] where this range is given: unclipped samples do."""
+
 _CHANNELS = frozenset({1, 3, 4})
 
 
@@ -179,12 +182,12 @@ def _check_range(low: float, high: float, given: tuple[float, float] | None, wha
     found = f"{what[0].upper()}{what[1:]} has values from {low:.6g} to {high:.6g}"
     action = "Give the values of black and white as the value range, such as 0 and 1."
     if given is not None:
-        slack = OVERSHOOT * abs(given[1] - given[0])
+        slack = UNCLIPPED if given == (-1, 1) else OVERSHOOT * abs(given[1] - given[0])
         if low < min(given) - slack or high > max(given) + slack:
             raise DatasetError(
                 f"{found}.",
                 f"Black and white were given as {given[0]:g} and {given[1]:g}, and values lie "
-                "outside by a quarter of this range at most.",
+                f"outside by {slack:g} at most.",
                 "Correct the value range, or clip the values.",
             )
         if high - low < 2 / 255 * abs(given[1] - given[0]):

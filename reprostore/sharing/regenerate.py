@@ -85,15 +85,7 @@ def regenerate(
     ReprostoreError
         A model cannot be computed, or the store is damaged.
     """
-    if asked.dtype is not None and asked.dtype not in get_args(ComputeDtype):
-        raise SpecError(
-            f"The dtype {asked.dtype!r} is not known.",
-            f"Models compute in {', '.join(get_args(ComputeDtype))}.",
-            "Choose one of these.",
-        )
-    device = Settings(device=asked.device).resolved_device()
-    asked = replace(asked, encoders=tuple(dict.fromkeys(asked.encoders or _usual(loaded))))
-    handles = [_encoder(loaded, name, device, asked.download) for name in asked.encoders]
+    asked, device, handles = checked_regeneration(loaded, asked)
     done = Regenerated(kept=not store.read_only)
     runs = dict(_at_hand(store, loaded, done.left_out))
     torch.backends.cuda.matmul.allow_tf32 = asked.tf32
@@ -121,6 +113,44 @@ def regenerate(
             "Name the study whose models are on this machine.",
         )
     return done
+
+
+def checked_regeneration(
+    loaded: LoadedStudy, asked: Regeneration
+) -> tuple[Regeneration, str, list[EncoderHandle]]:
+    """Check what can be checked before anything is read or computed.
+
+    Parameters
+    ----------
+    loaded : LoadedStudy
+        The study.
+    asked : Regeneration
+        What is asked for.
+
+    Returns
+    -------
+    asked : Regeneration
+        With distinct encoders, the usual one where none is named.
+    device : str
+        "cpu" or a CUDA device.
+    handles : list of EncoderHandle
+        Of the encoders.
+
+    Raises
+    ------
+    SpecError
+        An encoder, a dtype or a device is not known.
+    """
+    if asked.dtype is not None and asked.dtype not in get_args(ComputeDtype):
+        raise SpecError(
+            f"The dtype {asked.dtype!r} is not known.",
+            f"Models compute in {', '.join(get_args(ComputeDtype))}.",
+            "Choose one of these.",
+        )
+    device = Settings(device=asked.device).resolved_device()
+    asked = replace(asked, encoders=tuple(dict.fromkeys(asked.encoders or _usual(loaded))))
+    handles = [_encoder(loaded, name, device, asked.download) for name in asked.encoders]
+    return asked, device, handles
 
 
 def _usual(loaded: LoadedStudy) -> tuple[str]:

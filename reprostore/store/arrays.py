@@ -130,6 +130,8 @@ def open_array(
         check_form(array)
         if check is not None:
             check(array)
+    except CorruptionError:  # of the run that the array belongs to
+        raise
     except Exception as error:  # damaged metadata raises errors of every kind
         raise CorruptionError(
             f"The array {path} of the store cannot be opened ({error}).",

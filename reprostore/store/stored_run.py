@@ -137,7 +137,7 @@ class StoredRun:
                 f"The samples of the run {self.path} are not in the store {self.store_path}.",
                 "Who made the store withheld them; it holds at most vectors of them.",
                 "Analyze the run with an encoder whose vectors are there (`repro status` lists "
-                "them), or ask for its samples.",
+                "them), leave it out (models = [...]), or ask for its samples.",
             )
 
     def array(self, name: str) -> "zarr.Array[Any]":
