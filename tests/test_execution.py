@@ -198,7 +198,7 @@ def test_sessions_are_those_that_wrote_the_run_and_in_the_order_of_their_start(
     store = create_store(tmp_path / "store.zarr")
     spec = run_spec(batch_size=2)
     times = iter(["2024-01-03", "2024-01-01", "2024-01-02", "2024-01-04"])
-    monkeypatch.setattr("reprostore.store.root._now", lambda: next(times))
+    monkeypatch.setattr("reprostore.store.root.now", lambda: next(times))
     numbers = {threads: store.start_session({"threads": threads}) for threads in (1, 2, 3, 4)}
     run = store.add_run(spec, step_table(spec), range(24))
     for unit, threads in zip(run.units(), (3, 1, 2), strict=True):

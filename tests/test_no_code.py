@@ -151,7 +151,7 @@ def test_no_command_imports_or_opens_what_a_store_names(received, bait, tmp_path
         ["pack", store, packed], ["pack", store, tmp_path / "v.zip", "--content", "vectors"],
         ["status", packed], ["verify", packed],
         ["unpack", packed, "--to", out],
-        ["merge", tmp_path / "new.zarr", packed, tmp_path / "v.zip"],
+        ["merge", packed, tmp_path / "v.zip", "--into", tmp_path / "new.zarr"],
         ["verify", tmp_path / "new.zarr"],
         ["verify", store, "--repair"],
         ["export", store, "--to", tmp_path / "x", "--format", "npz", "--run", "a/s/none"],
