@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reprostore_cli.failures import guarded
-from reprostore_cli.options import Json, key_values
+from reprostore_cli.options import Download, Json, key_values
 
 if TYPE_CHECKING:
     from reprostore.study import LoadedStudy
@@ -60,12 +60,7 @@ def analyze(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where encoders compute: cpu, cuda, cuda:1.")
     ] = "cpu",
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download", help="Let encoders download weights that are not on this machine."
-        ),
-    ] = False,
+    download: Download = False,
     json: Json = False,
 ) -> None:
     """Compute scores and draw pictures; what the store has already is used again.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from reprostore_cli.failures import guarded
-from reprostore_cli.options import Json
+from reprostore_cli.options import Download, Json, Layout, SampleShape, ValueRange
 
 
 @guarded
@@ -79,31 +79,13 @@ def compare(
         str | None,
         typer.Option(metavar="NAME", show_default=False, help="Array in .npz files."),
     ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(metavar="nhwc|nchw", show_default=False, help="Axes of arrays of images."),
-    ] = None,
-    value_range: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BLACK,WHITE", show_default=False, help="Values of floats not in [-1, 1]."
-        ),
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="C,H,W", show_default=False, help="Shape of the samples behind vectors."
-        ),
-    ] = None,
+    layout: Layout = None,
+    value_range: ValueRange = None,
+    shape: SampleShape = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where the encoder computes: cpu, cuda, cuda:1.")
     ] = "cpu",
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download", help="Let the encoder download weights that are not on this machine."
-        ),
-    ] = False,
+    download: Download = False,
     json: Json = False,
 ) -> None:
     """Compare two folders or files of samples seed by seed, without a store.

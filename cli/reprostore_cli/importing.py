@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reprostore_cli.failures import guarded
-from reprostore_cli.options import Json
+from reprostore_cli.options import Json, Layout, SampleShape, ValueRange
 
 if TYPE_CHECKING:
     from reprostore.importing import ImportRequest
@@ -61,16 +61,8 @@ def import_(
             help="Array in an .npz file: arr_0 of images, features of vectors by default.",
         ),
     ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(metavar="nhwc|nchw", show_default=False, help="Axes of an array of images."),
-    ] = None,
-    value_range: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BLACK,WHITE", show_default=False, help="Values of floats not in [-1, 1]."
-        ),
-    ] = None,
+    layout: Layout = None,
+    value_range: ValueRange = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -86,12 +78,7 @@ def import_(
     metric: Annotated[
         str, typer.Option(metavar="METRIC", help="Of the vectors: cosine or squared_l2.")
     ] = "cosine",
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="C,H,W", show_default=False, help="Shape of the samples behind the vectors."
-        ),
-    ] = None,
+    shape: SampleShape = None,
     weights: Annotated[
         Path | None,
         typer.Option(

@@ -60,6 +60,24 @@ Dtype = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on the output.")
 ]
+Download = Annotated[
+    bool,
+    typer.Option("--download", help="Let encoders download weights that are not on this machine."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(metavar="nhwc|nchw", show_default=False, help="Axes of an array of images."),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BLACK,WHITE", show_default=False, help="Values of floats not in [-1, 1]."
+    ),
+]
+SampleShape = Annotated[
+    str | None,
+    typer.Option(metavar="C,H,W", show_default=False, help="Shape of the samples behind vectors."),
+]
 
 
 def study_of(

@@ -69,10 +69,6 @@ Encoders = Annotated[
         help="In whose space the new samples are compared with the stored ones. May be repeated.",
     ),
 ]
-Download = Annotated[
-    bool,
-    typer.Option("--download", help="Let encoders download weights that are not on this machine."),
-]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reprostore_cli.failures import DAMAGED, guarded
-from reprostore_cli.options import Json
+from reprostore_cli.options import Download, Json
 from reprostore_cli.regeneration import (
     BatchSize,
     Device,
-    Download,
     Dtype,
     Encoders,
     Models,
