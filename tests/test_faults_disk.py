@@ -209,8 +209,9 @@ def test_a_file_system_that_is_read_only(base, tmp_path, whole):
 
 def read_in_a_loop(connection, path, stop, started):
     """Read a store over and over; send how many states each look found."""
-    counts, states = [], {}
-    while not (last := stop.is_set()) or not counts:
+    counts, states, last = [], {}, False
+    while not last:
+        last = stop.is_set()  # and one more look, which must find everything
         if (path / "zarr.json").exists():
             found = written_states(path)  # compares every digest with the bytes
             assert_kept(states, found)
@@ -221,8 +222,6 @@ def read_in_a_loop(connection, path, stop, started):
                 if run.written()[0].size:
                     store.samples(*run.path.split("/")).compute(scheduler="synchronous")
         started.set()
-        if last:
-            break
     connection.send((counts, states))
 
 
