@@ -49,7 +49,7 @@ class ConflictError(ReprostoreError, ValueError):
     Attributes
     ----------
     conflicts : tuple of dict
-        All contradictions, one each; see `reprostore.sharing.conflicts`.
+        All contradictions, one each; see `reprostore.sharing.merging.conflicts`.
     """
 
     conflicts: tuple[dict[str, str], ...] = ()

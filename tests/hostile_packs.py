@@ -8,8 +8,8 @@ import pytest
 from stores import add
 
 from reprostore.errors import FormatError
+from reprostore.sharing.archives.reading import MANIFEST
 from reprostore.sharing.pack import pack_store
-from reprostore.sharing.pack_reading import MANIFEST
 from reprostore.sharing.unpack import unpack
 from reprostore.store import create_store
 from reprostore.testing.store import run_spec, write_units

@@ -7,7 +7,7 @@ import numpy as np
 from analyzing import add_dataset, add_run, pictures, subset
 
 from reprostore.sharing.pack import pack_store
-from reprostore.sharing.pack_request import PackRequest
+from reprostore.sharing.packing.request import PackRequest
 from reprostore.specs import EncoderSpec
 from reprostore.store import create_store
 from reprostore_analyses.context import Context

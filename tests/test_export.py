@@ -14,7 +14,7 @@ from stores import add
 from reprostore.embed import EncoderHandle, embed_run
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.images import to_uint8
-from reprostore.sharing import export_sources
+from reprostore.sharing.exporting import sources as export_sources
 from reprostore.specs import EncoderSpec
 from reprostore.store import open_store
 from reprostore.testing.store import fake_states, run_spec, write_units

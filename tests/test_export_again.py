@@ -11,7 +11,7 @@ from PIL import Image
 from stores import add
 
 from reprostore.errors import IdentityError, MissingDataError, ReprostoreError, SpecError
-from reprostore.sharing.export_runs import matching_runs, named_runs
+from reprostore.sharing.exporting.runs import matching_runs, named_runs
 from reprostore.specs import Subset
 from reprostore.testing.faults import killed_after
 from reprostore.testing.store import run_spec, write_units

@@ -10,7 +10,7 @@ from PIL import Image
 from reprostore.embed import EncoderHandle, embed_dataset
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.ingest import StoredDataset, ingest
-from reprostore.sharing.export_datasets import named_items
+from reprostore.sharing.exporting.datasets import named_items
 from reprostore.specs import DatasetSpec, EncoderSpec, Subset
 from reprostore.store import create_store
 

@@ -18,7 +18,7 @@ from generating import (
 )
 
 from reprostore.errors import CorruptionError, FormatError
-from reprostore.sharing.run_forms import STEP_ARRAYS
+from reprostore.sharing.checks.run_forms import STEP_ARRAYS
 from reprostore.store import open_store
 from reprostore.store.run import SEED_ARRAYS
 from reprostore.studies import generate_study

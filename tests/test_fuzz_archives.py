@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from reading_stores import build, read_all, same
 
 from reprostore.errors import FormatError, ReprostoreError
-from reprostore.sharing.manifest import MANIFEST, check_manifest
+from reprostore.sharing.archives.manifest import MANIFEST, check_manifest
 from reprostore.sharing.pack import pack_store
-from reprostore.sharing.pack_request import PackRequest
+from reprostore.sharing.packing.request import PackRequest
 from reprostore.sharing.unpack import unpack
 from reprostore.store import open_store
 from reprostore.testing.strategies import damaged_bytes, json_files, odd_texts

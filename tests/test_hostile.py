@@ -10,7 +10,7 @@ import pytest
 from hostile_packs import README, archive_of, info, listed, refused, small_pack
 
 from reprostore.errors import FormatError, ReprostoreError
-from reprostore.sharing.pack_reading import MANIFEST
+from reprostore.sharing.archives.reading import MANIFEST
 
 LINK, DEVICE, PIPE = (kind | 0o644 for kind in (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO))
 

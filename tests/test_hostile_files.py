@@ -8,8 +8,8 @@ from commands import Repro
 from hostile_packs import README, archive_of, info, refused, small_pack
 
 from reprostore.errors import CorruptionError, FormatError, IdentityError, ReprostoreError
-from reprostore.sharing.manifest import check_manifest
-from reprostore.sharing.pack_reading import MANIFEST, open_pack
+from reprostore.sharing.archives.manifest import check_manifest
+from reprostore.sharing.archives.reading import MANIFEST, open_pack
 from reprostore.sharing.unpack import unpack
 from reprostore.store import open_store
 

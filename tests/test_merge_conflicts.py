@@ -19,7 +19,7 @@ from stores import add, content
 from reprostore.embed import embed_run
 from reprostore.errors import ConflictError, SpecError
 from reprostore.sharing.merge import merge_stores
-from reprostore.sharing.merge_about import About
+from reprostore.sharing.merging.about import About
 from reprostore.store import create_store, open_store
 from reprostore.testing.store import step_table, write_units
 

@@ -7,8 +7,9 @@ from stores import add
 
 from reprostore.errors import IdentityError
 from reprostore.ingest import StoredDataset
-from reprostore.sharing import merge, merge_copy
+from reprostore.sharing import merge
 from reprostore.sharing.merge import merge_stores
+from reprostore.sharing.merging import copy as merge_copy
 from reprostore.store import create_store, open_store
 from reprostore.store.checked import CheckedArray
 from reprostore.testing.store import write_units

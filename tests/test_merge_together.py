@@ -8,8 +8,8 @@ from stores import add, finish, python
 
 from reprostore.errors import IdentityError
 from reprostore.sharing.merge import merge_stores
-from reprostore.sharing.merge_runs import MergedRun
-from reprostore.sharing.merge_states import States
+from reprostore.sharing.merging.runs import MergedRun
+from reprostore.sharing.merging.states import States
 from reprostore.store import create_store, open_store
 from reprostore.store.checked import CheckedArray
 from reprostore.testing.store import write_units

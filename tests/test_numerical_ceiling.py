@@ -8,7 +8,7 @@ import xarray as xr
 from analyzing import add_run, pictures
 
 from reprostore.embed import EncoderHandle
-from reprostore.sharing.floor import FLOOR, VERSION, keep_floor
+from reprostore.sharing.regeneration.floor import FLOOR, VERSION, keep_floor
 from reprostore.specs import EncoderSpec
 from reprostore.store import create_store, open_store
 from reprostore_analyses.computing import Computed

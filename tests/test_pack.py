@@ -17,7 +17,7 @@ from zarr.storage import ZipStore
 
 from reprostore.errors import CorruptionError, SpecError
 from reprostore.ingest import StoredDataset
-from reprostore.sharing.manifest import check_manifest
+from reprostore.sharing.archives.manifest import check_manifest
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store
 from reprostore.store import open_store

@@ -7,8 +7,8 @@ from hostile_packs import archive_of, refused
 from packing import RUNS, analyzed, laboratory, names, pack
 
 from reprostore.errors import CorruptionError
-from reprostore.sharing.manifest import check_manifest
-from reprostore.sharing.pack_reading import MANIFEST
+from reprostore.sharing.archives.manifest import check_manifest
+from reprostore.sharing.archives.reading import MANIFEST
 from reprostore.sharing.repair import repair_store
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store

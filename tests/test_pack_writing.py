@@ -12,8 +12,8 @@ from stores import add
 from reprostore import layout
 from reprostore.embed import EncoderHandle, RunVectors, embed_run
 from reprostore.errors import DependencyError, IdentityError, SpecError, StorageError
-from reprostore.sharing import pack_files
 from reprostore.sharing.pack import pack_store
+from reprostore.sharing.packing import files as pack_files
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store
 from reprostore.specs import EncoderSpec

@@ -12,11 +12,11 @@ from generating import FINAL, PATH, altered_outputs, arrays, files, study
 
 from reprostore.embed import EncoderHandle, embed_run
 from reprostore.errors import IdentityError, MissingDataError, ModelError, PairingError, SpecError
-from reprostore.sharing import recomputation, recorded_models
-from reprostore.sharing.comparison import absolute_difference
-from reprostore.sharing.floor import FLOOR, current_floors, floor_rows
-from reprostore.sharing.portion import Portion, Regeneration
-from reprostore.sharing.regenerate import regenerate
+from reprostore.sharing.regeneration import recomputation, recorded_models
+from reprostore.sharing.regeneration.comparison import absolute_difference
+from reprostore.sharing.regeneration.floor import FLOOR, current_floors, floor_rows
+from reprostore.sharing.regeneration.portion import Portion, Regeneration
+from reprostore.sharing.regeneration.regenerate import regenerate
 from reprostore.specs import EncoderSpec
 from reprostore.store import open_store
 from reprostore.studies import generate_study

@@ -25,8 +25,8 @@ from verifying import (
 from zarr.storage import LocalStore
 
 from reprostore import open_store
-from reprostore.sharing.chunks import unpacked
-from reprostore.sharing.findings import Damage
+from reprostore.sharing.checks.chunks import unpacked
+from reprostore.sharing.checks.findings import Damage
 from reprostore.sharing.verify import verify_store
 from reprostore.store import create_store
 from reprostore.testing.store import step_table

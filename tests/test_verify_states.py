@@ -11,7 +11,7 @@ from verifying import CUTS, FLOAT, RUN, SEEDS, chunk_span, flip, found, make_run
 from zarr.storage import LocalStore
 
 from reprostore import open_store
-from reprostore.sharing import verify_states
+from reprostore.sharing.checks import states as verify_states
 from reprostore.sharing.verify import verify_store
 from reprostore.store import create_store
 from reprostore.testing.store import run_spec, step_table, write_units

@@ -8,7 +8,7 @@ import xarray as xr
 
 from reprostore.canonical import fingerprint
 from reprostore.embed import EncoderHandle
-from reprostore.sharing.floor import current_floors, differences
+from reprostore.sharing.regeneration.floor import current_floors, differences
 from reprostore.store import Run, SampleStore
 from reprostore_analyses.statistics import wilson_interval
 

@@ -83,7 +83,7 @@ def export(
     """
     from reprostore import open_store
     from reprostore.sharing.export import ExportRequest, export_samples
-    from reprostore.sharing.export_datasets import named_items
+    from reprostore.sharing.exporting.datasets import named_items
     from reprostore_cli.output import console, print_json, progress, table
 
     opened = open_store(store)
@@ -112,7 +112,7 @@ def _runs(
     store: "SampleStore", named: list[str], models: list[str], samplers: list[str]
 ) -> list[str]:
     from reprostore.errors import SpecError
-    from reprostore.sharing.export_runs import matching_runs, named_runs
+    from reprostore.sharing.exporting.runs import matching_runs, named_runs
 
     if named and (models or samplers):
         raise SpecError(

@@ -124,7 +124,7 @@ def import_(
     from reprostore import create_store
     from reprostore.errors import SpecError
     from reprostore.importing import ImportRequest, prepared_import, write_import
-    from reprostore.sharing.export_datasets import named_items
+    from reprostore.sharing.exporting.datasets import named_items
     from reprostore_cli.importing_store import import_runs, is_store
     from reprostore_cli.importing_values import number_pair, sample_shape
     from reprostore_cli.output import print_json, progress

@@ -43,7 +43,7 @@ def import_runs(
     """
     from reprostore.errors import ConflictError, SpecError
     from reprostore.sharing.merge import merge_stores
-    from reprostore.sharing.merge_about import About
+    from reprostore.sharing.merging.about import About
 
     if given:
         raise SpecError(

@@ -95,7 +95,7 @@ def merge(
     from reprostore import open_store
     from reprostore.errors import ConflictError
     from reprostore.sharing.merge import merge_stores
-    from reprostore.sharing.merge_about import About
+    from reprostore.sharing.merging.about import About
     from reprostore_cli.output import print_json, progress
 
     if into is None:

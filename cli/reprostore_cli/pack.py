@@ -82,7 +82,7 @@ def pack(
     """
     from reprostore import open_store
     from reprostore.sharing.pack import pack_store
-    from reprostore.sharing.pack_request import PackRequest
+    from reprostore.sharing.packing.request import PackRequest
     from reprostore_cli.output import console, print_json, progress, size, table
 
     request = PackRequest(

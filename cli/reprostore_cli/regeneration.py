@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from reprostore.sharing.portion import Regeneration
-    from reprostore.sharing.regenerate import Regenerated
+    from reprostore.sharing.regeneration.portion import Regeneration
+    from reprostore.sharing.regeneration.regenerate import Regenerated
     from reprostore.study import LoadedStudy
 
 Share = Annotated[
@@ -96,7 +96,7 @@ def asked(
     study : Path, optional
         Value of `--study`.
     **options
-        Further fields of `reprostore.sharing.portion.Regeneration`.
+        Further fields of `reprostore.sharing.regeneration.portion.Regeneration`.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def asked(
         torch or diffusers is not installed.
     """
     from reprostore.errors import SpecError
-    from reprostore.sharing.portion import Portion, Regeneration
+    from reprostore.sharing.regeneration.portion import Portion, Regeneration
     from reprostore.studies import require_torch
     from reprostore.study import load_study
 
@@ -137,7 +137,7 @@ def asked(
             "Name one as --study STUDY.toml, or give the study file instead of the store.",
         )
     require_torch()
-    from reprostore.sharing.regenerate import checked_regeneration
+    from reprostore.sharing.regeneration.regenerate import checked_regeneration
 
     checked_regeneration(loaded, regeneration)
     return Asked(loaded, regeneration)
@@ -145,7 +145,7 @@ def asked(
 
 def regenerated(store: Path, what: Asked) -> "Regenerated":
     """Generate samples of a store anew, with progress on a terminal."""
-    from reprostore.sharing.regenerate import regenerate
+    from reprostore.sharing.regeneration.regenerate import regenerate
     from reprostore.studies import store_for_analysis
     from reprostore_cli.output import progress
 
@@ -167,7 +167,7 @@ def regeneration_inputs(what: Asked, done: "Regenerated | None") -> dict[str, An
 
 def floor_entries(done: "Regenerated") -> list[dict[str, Any]]:
     """Return the rows of ``--json``: of kind "floor", and "left_out" with a reason."""
-    from reprostore.sharing.floor import floor_rows
+    from reprostore.sharing.regeneration.floor import floor_rows
 
     floors = [{"kind": "floor", **row} for floor in done.floors for row in floor_rows(floor)]
     left_out = [

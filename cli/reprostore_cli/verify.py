@@ -26,7 +26,7 @@ from reprostore_cli.regeneration import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reprostore.sharing.findings import Finding, Report
+    from reprostore.sharing.checks.findings import Finding, Report
 
 
 @guarded
@@ -66,7 +66,7 @@ def verify(
     Ends with 3 where something is damaged and was not repaired.
     """
     from reprostore import open_store
-    from reprostore.sharing.manifest import check_manifest, stored_in
+    from reprostore.sharing.archives.manifest import check_manifest, stored_in
     from reprostore.sharing.repair import repair_store
     from reprostore.sharing.verify import verify_store
     from reprostore.study import load_study

@@ -1,1 +1,1 @@
-"""Sharing a store: verifying, importing, exporting, merging and packing it."""
+"""Sharing a store: verifying, repairing, regenerating, exporting, merging and packing it."""

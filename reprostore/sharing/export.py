@@ -10,18 +10,18 @@ from filelock import FileLock
 
 from reprostore.embed.handle import Progress
 from reprostore.errors import SpecError
-from reprostore.sharing.export_arrays import (
+from reprostore.sharing.exporting.arrays import (
     ArrayFile,
     ExportedFile,
     ImagesNpz,
     ValuesNpy,
     VectorsNpz,
 )
-from reprostore.sharing.export_datasets import dataset_selection
-from reprostore.sharing.export_images import PngFolder
-from reprostore.sharing.export_record import in_the_way, read_record, record_of, write_record
-from reprostore.sharing.export_runs import run_selection
-from reprostore.sharing.export_sources import Selection
+from reprostore.sharing.exporting.datasets import dataset_selection
+from reprostore.sharing.exporting.images import PngFolder
+from reprostore.sharing.exporting.record import in_the_way, read_record, record_of, write_record
+from reprostore.sharing.exporting.runs import run_selection
+from reprostore.sharing.exporting.sources import Selection
 from reprostore.specs import Subset
 from reprostore.store import SampleStore
 from reprostore.store.nesting import require_outside

@@ -7,12 +7,12 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.sharing.chunks import ABSENT, file_key, open_shard, unpacked
-from reprostore.sharing.findings import UNREADABLE, Damage, Finding
-from reprostore.sharing.forms import ArrayForm
-from reprostore.sharing.run_damage import check_run
-from reprostore.sharing.run_forms import UNIT_ARRAYS
-from reprostore.sharing.run_identity import RunIdentity
+from reprostore.sharing.checks.chunks import ABSENT, file_key, open_shard, unpacked
+from reprostore.sharing.checks.findings import UNREADABLE, Damage, Finding
+from reprostore.sharing.checks.forms import ArrayForm
+from reprostore.sharing.checks.run_damage import check_run
+from reprostore.sharing.checks.run_forms import UNIT_ARRAYS
+from reprostore.sharing.checks.run_identity import RunIdentity
 from reprostore.store import SampleStore
 from reprostore.store.files import StoreFiles
 from reprostore.store.groups import storage_errors

@@ -6,14 +6,14 @@ from typing import Any
 
 from reprostore.canonical import canonical_json
 from reprostore.errors import CorruptionError, SpecError
-from reprostore.sharing.merge_about import About, merged_about
-from reprostore.sharing.merge_copy import write_run
-from reprostore.sharing.merge_derived import Derived
-from reprostore.sharing.merge_groups import copy_dataset
-from reprostore.sharing.merge_neighbors import copy_labelled, join_run_neighbors
-from reprostore.sharing.merge_plan import MergePlan, plan_merge
-from reprostore.sharing.merge_sources import Renames, open_sources
-from reprostore.sharing.merge_vectors import copy_item_vectors, copy_run_vectors
+from reprostore.sharing.merging.about import About, merged_about
+from reprostore.sharing.merging.copy import write_run
+from reprostore.sharing.merging.derived import Derived
+from reprostore.sharing.merging.groups import copy_dataset
+from reprostore.sharing.merging.neighbors import copy_labelled, join_run_neighbors
+from reprostore.sharing.merging.plan import MergePlan, plan_merge
+from reprostore.sharing.merging.sources import Renames, open_sources
+from reprostore.sharing.merging.vectors import copy_item_vectors, copy_run_vectors
 from reprostore.store import SampleStore, create_store, open_store
 from reprostore.store.groups import staged_group
 from reprostore.store.labelled import read_attributes

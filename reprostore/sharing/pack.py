@@ -7,18 +7,18 @@ from typing import Any
 
 from reprostore.errors import CorruptionError
 from reprostore.seeds import shorten
-from reprostore.sharing.card import readme
-from reprostore.sharing.crate import METADATA, crate_metadata, require_rocrate
-from reprostore.sharing.findings import Progress
-from reprostore.sharing.manifest import check_manifest, written
-from reprostore.sharing.pack_about import About
-from reprostore.sharing.pack_files import planned_bytes, store_members
-from reprostore.sharing.pack_picture import picture
-from reprostore.sharing.pack_reading import MANIFEST
-from reprostore.sharing.pack_request import PackRequest
-from reprostore.sharing.pack_selection import Selection, select
-from reprostore.sharing.pack_snapshot import group_metadata
-from reprostore.sharing.pack_writing import FolderWriter, PackWriter, ZipWriter, whole
+from reprostore.sharing.archives.manifest import check_manifest, written
+from reprostore.sharing.archives.reading import MANIFEST
+from reprostore.sharing.archives.writing import FolderWriter, PackWriter, ZipWriter, whole
+from reprostore.sharing.checks.findings import Progress
+from reprostore.sharing.packing.about import About
+from reprostore.sharing.packing.card import readme
+from reprostore.sharing.packing.crate import METADATA, crate_metadata, require_rocrate
+from reprostore.sharing.packing.files import planned_bytes, store_members
+from reprostore.sharing.packing.picture import picture
+from reprostore.sharing.packing.request import PackRequest
+from reprostore.sharing.packing.selection import Selection, select
+from reprostore.sharing.packing.snapshot import group_metadata
 from reprostore.sharing.verify import verify_store
 from reprostore.store import SampleStore, open_store
 from reprostore.store.nesting import require_outside

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from reprostore.errors import CorruptionError
-from reprostore.sharing.findings import UNREADABLE, Damage, Finding, Report
-from reprostore.sharing.forms import array_form, group_attributes, read_json
+from reprostore.sharing.checks.findings import UNREADABLE, Damage, Finding, Report
+from reprostore.sharing.checks.forms import array_form, group_attributes, read_json
+from reprostore.sharing.checks.run_damage import check_run
+from reprostore.sharing.checks.run_forms import as_metadata, run_forms
+from reprostore.sharing.checks.run_identity import run_identity
 from reprostore.sharing.mend_unit import mend_unit
-from reprostore.sharing.run_damage import check_run
-from reprostore.sharing.run_forms import as_metadata, run_forms
-from reprostore.sharing.run_identity import run_identity
 from reprostore.store import SampleStore
 from reprostore.store.groups import remove_group, staged_group, storage_errors
 from reprostore.store.locks import locked

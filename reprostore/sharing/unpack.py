@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 from reprostore.errors import CorruptionError, FormatError, SpecError, StorageError
 from reprostore.paths import without_links
 from reprostore.seeds import shorten
-from reprostore.sharing.findings import Progress
-from reprostore.sharing.manifest import Manifest, differences, read_manifest
-from reprostore.sharing.manifest_claims import false_claims
-from reprostore.sharing.pack_reading import MANIFEST, PackReader, open_pack
-from reprostore.sharing.pack_writing import whole
+from reprostore.sharing.archives.manifest import Manifest, differences, read_manifest
+from reprostore.sharing.archives.manifest_claims import false_claims
+from reprostore.sharing.archives.reading import MANIFEST, PackReader, open_pack
+from reprostore.sharing.archives.writing import whole
+from reprostore.sharing.checks.findings import Progress
 from reprostore.store.files import store_files
 from reprostore.store.nesting import require_outside
 

@@ -9,14 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from reprostore.sharing.cache_inputs import Inputs
-from reprostore.sharing.findings import Damage, Finding, Progress, Report
-from reprostore.sharing.forms import group_attributes
-from reprostore.sharing.manifest import check_manifest
-from reprostore.sharing.run_damage import check_run
-from reprostore.sharing.verify_caches import cache_groups, check_cache
-from reprostore.sharing.verify_datasets import check_dataset
-from reprostore.sharing.verify_structure import parents, sessions, strays
+from reprostore.sharing.archives.manifest import check_manifest
+from reprostore.sharing.checks.cache_inputs import Inputs
+from reprostore.sharing.checks.caches import cache_groups, check_cache
+from reprostore.sharing.checks.datasets import check_dataset
+from reprostore.sharing.checks.findings import Damage, Finding, Progress, Report
+from reprostore.sharing.checks.forms import group_attributes
+from reprostore.sharing.checks.run_damage import check_run
+from reprostore.sharing.checks.structure import parents, sessions, strays
 from reprostore.store import SampleStore
 from reprostore.store.files import StoreFiles, run_folders
 

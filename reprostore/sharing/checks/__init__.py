@@ -1,0 +1,1 @@
+"""What `verify` and `repair` look at: the states, caches and datasets of a store."""

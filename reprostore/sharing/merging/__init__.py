@@ -1,0 +1,1 @@
+"""The parts of a merge: what is compared, planned, joined and copied."""

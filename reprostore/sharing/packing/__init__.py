@@ -1,0 +1,1 @@
+"""The parts of a pack: what is chosen, described and written."""

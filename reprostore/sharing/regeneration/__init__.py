@@ -1,0 +1,1 @@
+"""Generating chosen samples again, and the numerical floor that this shows."""
