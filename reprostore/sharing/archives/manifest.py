@@ -161,15 +161,15 @@ def check_manifest(path: Path, *, progress: Progress | None = None) -> list[Find
     Returns
     -------
     list of Finding
-        Damage. Empty where all agree, and of an archive or folder without a manifest: a store may
-        be zipped by other means.
+        Damage. Empty where all agree, and of a folder without a manifest, which is no pack. An
+        archive without one may have been zipped by other means, which a note says.
     """
     if path.is_dir() and not (path / MANIFEST).exists():
         return []
     try:
         pack = open_pack(path)
         if MANIFEST not in pack.members:
-            return []
+            return [_without_manifest()]
         manifest = read_manifest(pack)
     except ReprostoreError as error:
         return [_finding("", error.parts[0])]
@@ -204,6 +204,12 @@ def check_manifest(path: Path, *, progress: Progress | None = None) -> list[Find
 
 def _store(path: Path, manifest: Manifest) -> Path:
     return path / manifest.folder if path.is_dir() else path
+
+
+def _without_manifest() -> Finding:
+    what = f"The archive has no {MANIFEST}: what it held when it was packed is not known."
+    action = "Ask for a pack of `repro pack` where it matters that nothing was taken out or edited."
+    return Finding(False, "unchecked", MANIFEST, what, action)
 
 
 def _finding(place: str, what: str) -> Finding:
