@@ -1,10 +1,13 @@
 """`repro compare` in the shell: one line, one object, and nothing left behind."""
 
+import errno
+import os
 import re
 import tempfile
 
 import numpy as np
 import pytest
+import torch
 from commands import Repro, write_study
 from PIL import Image
 
@@ -12,6 +15,13 @@ import reprostore_analyses.compare
 from reprostore import open_store
 from reprostore.images import to_uint8
 from reprostore.store.checked import CheckedArray
+from reprostore.store.groups import storage_errors
+
+
+def seed_noise(seeds, shape):
+    return np.stack(
+        [torch.randn(shape, generator=torch.Generator().manual_seed(s)).numpy() for s in seeds]
+    )
 
 
 @pytest.fixture
@@ -60,7 +70,9 @@ def test_json(repro, folders, temporary):
     assert done.document["inputs"]["noise"] == ["edm-cpu", "edm-cpu"]
     (row,) = done.rows
     assert (row["rp"], row["mae_score"], row["seeds"], row["only_a"]) == (0.7, 0.7, 10, 2)
-    assert (row["threshold"], row["checked"]) == (0.9, True)
+    assert (row["threshold"], row["checked"], row["noise"]) == (0.9, False, "declared")
+    line = repro("compare", *folders, "--noise", "edm-cpu").out
+    assert "10 pairs by seed, noise as declared: edm-cpu · " in line
 
 
 def test_vectors_have_no_mae_score(repro, tmp_path, temporary):
@@ -83,8 +95,28 @@ def test_unknown_noise_is_a_mistake_with_two_ways_out(repro, folders, temporary)
     assert re.fullmatch(r"Error: The noise that .*--noise edm-cpu.*--allow-unchecked.*\n", done.err)
 
 
+def test_chance_within_classes_is_said(repro, tmp_path, temporary):
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images, np.arange(6) // 3)
+    done = repro("compare", *[tmp_path / "a.npz"] * 2, "--seeds", "0-5", "--allow-unchecked")
+    assert done.err == ""
+    assert "pixel cosine; chance 0.00 within 2 classes) · MAE score 1.00" in done.out
+    assert "(chance 0.00 within 2 classes) · 6 pairs by seed, noise not checked" in done.out
+
+
+def test_a_full_disk_is_that_of_the_temporary_folder(repro, folders, temporary, monkeypatch):
+    def full(store, *others):
+        with storage_errors(store.path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(reprostore_analyses.compare, "write_import", full)
+    done = repro("compare", *folders, "--allow-unchecked")
+    assert done.code == 2
+    assert re.match(f"Error: The temporary folder {temporary} .*No space left.*TMPDIR", done.err)
+
+
 def test_an_interrupt_leaves_nothing(repro, folders, temporary, monkeypatch):
-    def interrupted(context, options):
+    def interrupted(context, options, **classes):
         assert list(temporary.iterdir()) != []
         raise KeyboardInterrupt
 
@@ -113,4 +145,30 @@ def test_exports_of_generated_runs_have_the_scores_of_the_store(repro, tmp_path,
     cosine = (centred[0] * centred[1]).sum(axis=1) / (lengths[0] * lengths[1])
     assert row["rp"] == (cosine > 0.2).mean()
     assert row["mae_score"] == (np.abs(a - b).mean(axis=1) < 15).mean()
-    assert (row["seeds"], row["checked"]) == (8, True)
+    assert (row["seeds"], row["noise"]) == (8, "declared")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--noise", "edm-cpu", "--device", "tpu"), "There is no device 'tpu'"),
+        (("--noise", "edm-cpu", "--noise-scale", 80), "The noise scale is 80, and the noise is"),
+        (
+            ("--noise", "edm-cpu", "--option", "foo=1"),
+            "An encoder of the kind 'pixel' has no option 'foo'. Its options are batch_size.",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_refused(repro, folders, temporary, options, message):
+    done = repro("compare", *folders, *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_a_scale_is_of_the_noise_in_a_file(repro, folders, temporary, tmp_path):
+    noise = seed_noise(range(12), (3, 8, 8))
+    np.save(tmp_path / "noise.npy", 80 * noise)
+    sides = ("--noise-a", tmp_path / "noise.npy", "--noise-b", "edm-cpu", "--noise-scale", 80)
+    done = repro("compare", *folders, *sides)
+    assert done.code == 0, done.err
+    assert "noise checked" in done.out

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from commands import Repro, contents
 from importing import assert_stored, images, stored, write_folder
+from PIL import Image
 
 from reprostore.specs import Subset
 from reprostore.store import open_store
@@ -136,3 +137,22 @@ def test_what_a_store_says_itself_is_not_said_again(repro, tmp_path, folder, opt
     assert done.code == 2
     assert f"{option} was given for" in done.err
     assert not ours.exists()
+
+
+def test_a_picture_of_another_format_is_told_by_its_name(repro, tmp_path, folder):
+    with Image.open(folder / "000003.png") as image:
+        image.save(folder / "000003.png", format="JPEG")
+    done = repro("import", folder, "--store", tmp_path / "s.zarr", "--model", "m")
+    assert done.code == 2
+    assert "000003.png of the folder" in done.err
+    assert "it is named as PNG, and is JPEG." in done.err
+
+
+def test_a_store_without_its_root_is_told_as_by_verify(repro, tmp_path, folder):
+    assert repro("import", folder, "--store", tmp_path / "half.zarr", "--model", "m").code == 0
+    (tmp_path / "half.zarr" / "zarr.json").unlink()
+    verified = repro("verify", tmp_path / "half.zarr")
+    assert "half.zarr is no sample store" in verified.err
+    for options in ((), ("--model", "m")):
+        done = repro("import", tmp_path / "half.zarr", "--store", tmp_path / "s.zarr", *options)
+        assert (done.code, done.err) == (2, verified.err)

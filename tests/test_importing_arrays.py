@@ -58,6 +58,10 @@ def test_axes_are_understood_or_named(store, tmp_path, shape, layout, axes):
         ((4, 8, 6, 5), r"unclear: its shape is"),
         ((4, 60), r"Name the encoder, if these are vectors"),
         ((4, 2, 3, 6, 6), "unclear"),
+        ((4, 1, 64), r"look like vectors of samples\. Save the array squeezed"),
+        ((4, 64, 1), r"look like vectors of samples"),
+        ((4, 64, 1, 1), r"look like vectors of samples"),
+        ((4, 1, 1, 1), r"look like vectors of samples"),
         ((0, 3, 6, 6), r"an array of shape \(0, 3, 6, 6\)"),
         ((), r"an array of shape \(\)"),
     ],
@@ -133,6 +137,7 @@ RANGES = [
     (levels(4, 0, 255).astype(np.int64), (0, 255), "values of the type int64"),
     (levels(4).astype(np.complex64), None, "values of the type complex64"),
     (images(4), (0, 1), "whose values are uint8"),
+    (images(4) % 2, None, "8-bit values of 0 and 1 alone"),
     (np.zeros((4, 3, 6, 6), dtype="U1"), None, "values of the type <U1"),
 ]
 
@@ -157,6 +162,44 @@ def test_rows_are_no_seeds_by_themselves(store, tmp_path):
         import_samples(store, request(tmp_path / "x.npz", seeds="0-4"))
     with pytest.raises(SpecError, match="stands twice"):
         import_samples(store, request(tmp_path / "x.npz", seeds="0-2,1"))
+
+
+def test_black_images_are_taken_where_that_is_said(store, tmp_path):
+    pictures = images(4) % 2
+    np.save(tmp_path / "x.npy", pictures)
+    import_samples(store, request(tmp_path / "x.npy", seeds="0-3", value_range=(0, 255)))
+    assert_stored(store, dict(enumerate(pictures)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((4, 3, 6, 5), "nhwc"), ((4, 6, 5, 3), "nchw"), ((4, 1, 6, 8), "nhwc")]
+)
+def test_a_layout_that_takes_rows_for_channels_is_refused(store, tmp_path, shape, layout):
+    np.save(tmp_path / "x.npy", images(4, shape[1:]))
+    with pytest.raises(DatasetError, match=f"The layout {layout} was given .* Give the other"):
+        import_samples(store, request(tmp_path / "x.npy", seeds="0-3", layout=layout))
+    assert store.run_paths() == []
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_seeds_that_are_given_do_not_replace_those_in_the_file(store, tmp_path, vectors):
+    array = images(4) if not vectors else np.ones((4, 5), dtype=np.float32)
+    name = "features" if vectors else "arr_0"
+    fields = {"encoder": "sscd", "sample_shape": (3, 6, 6)} if vectors else {}
+    np.savez(tmp_path / "x.npz", **{name: array}, seeds=[0, 1, 3, 4])
+    for seeds in ("0-3", "1,0,3,4"):
+        with pytest.raises(SpecError, match="whose array seeds holds others"):
+            import_samples(store, request(tmp_path / "x.npz", seeds=seeds, **fields))
+    assert store.run_paths() == []
+    row = import_samples(store, request(tmp_path / "x.npz", seeds="0,1,3-4", **fields))
+    assert row["written"] == 4
+
+
+def test_an_array_beside_images_that_holds_no_labels_is_told(store, tmp_path):
+    for number, other in enumerate([np.zeros((4, 2)), np.zeros(4), np.zeros(3, np.int64)]):
+        np.savez(tmp_path / "x.npz", images(4), other)
+        row = import_samples(store, request(tmp_path / "x.npz", f"m{number}", seeds="0-3"))
+        assert "arr_1 was left out: it does not hold one class label" in row["notes"][0]
 
 
 def test_seeds_that_an_npz_file_holds_are_used(store, tmp_path):

@@ -170,7 +170,9 @@ def test_a_mistake_is_told_and_nothing_is_written(store, tmp_path, name):
     [
         (["a0", "a1", "a2"], "0-3", "4 seeds were given for the 3 files"),
         ([f"a{i}" for i in range(11)], "0-10", r"by letters a10\.png comes .* numbers a2\.png"),
-        (["000001", "000003", "000005"], "5,3,1", r"000001\.png .* has the seed 5\. .* seed 1\."),
+        (["000001", "000003", "000005"], "5,3,1", r"000001\.png .* has the seed 5, and 000003"),
+        (["000000", "000001", "000003"], "0-2", r"000003\.png the seed 2\. .* numbers without 2,"),
+        (["10", "11", "14"], "0-4", r"numbers without 12-13\. .* read from the names"),
     ],
 )  # fmt: skip
 def test_given_seeds_that_may_be_meant_otherwise_are_refused(

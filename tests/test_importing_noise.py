@@ -1,6 +1,7 @@
 """The noise of imported samples, drawn again, recorded or unknown, and what it says of pairs."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -46,7 +47,13 @@ def test_noise_of_edm_is_that_of_one_generator_per_seed(store, folder):
     row = import_samples(store, request(folder, noise="edm-cpu"))
     assert (row["noise"], row["notes"]) == ("cpu-torch-normal-v1", [])
     expected = edm_noise(range(10, 30)).reshape(20, -1)[:, :8]
-    np.testing.assert_array_equal(probes(store), expected)
+    np.testing.assert_allclose(probes(store), expected, rtol=0, atol=2e-6)  # of float32
+
+
+def test_torch_is_not_needed_for_it(store, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    import_samples(store, request(folder, noise="edm-cpu"))
+    assert np.isfinite(probes(store)).all()
 
 
 def test_unknown_noise_is_marked_and_pairing_is_refused(store, folder):
@@ -76,6 +83,41 @@ def test_recorded_noise_gives_the_probes(store, folder, tmp_path, name, key, dty
     np.testing.assert_allclose(probes(store), noise.reshape(20, -1)[:, :8], atol=tolerance)
     spec = store.run("m/imported/none").spec
     assert (spec.noise, spec.noise_scale) == ("recorded", scale)
+
+
+@pytest.mark.parametrize("scale", [1.0, 80.0])
+def test_noise_in_half_precision_is_the_noise_that_was_rounded(store, tmp_path, scale):
+    """Beyond 4 the rounding of float16 is larger than 10⁻³, as it may be after a division."""
+    noise = edm_noise(range(60))
+    noise[5, 0, 0, :2] = [4.2482, -4.7511]
+    rounded = (noise * scale).astype(np.float16)
+    assert np.abs(rounded.astype(np.float32) / scale - noise).reshape(60, -1)[:, :8].max() > 1e-3
+    other = noise.copy()
+    other[5, 0, 0, 0] += 0.01
+    np.save(tmp_path / "x.npy", images(60))
+    for name, values in (("rounded", rounded), ("exact", noise * scale), ("other", other * scale)):
+        np.save(tmp_path / f"{name}.npy", values)
+        fields = {"noise": str(tmp_path / f"{name}.npy"), "noise_scale": scale, "seeds": "0-59"}
+        import_samples(store, request(tmp_path / "x.npy", name, **fields))
+    runs = {name: store.run(f"{name}/imported/none") for name in ("rounded", "exact", "other")}
+    slots = np.arange(60)
+    assert check_pairing(runs["rounded"], runs["exact"], slots, slots).checked
+    for name in ("rounded", "exact"):
+        with pytest.raises(PairingError, match="different noise at the seeds 5"):
+            check_pairing(runs[name], runs["other"], slots, slots)
+
+
+def test_the_only_array_of_an_archive_is_the_noise(store, folder, tmp_path):
+    noise = edm_noise(range(10, 30))
+    path = tmp_path / "noise.npz"
+    fields = {"noise": str(path)}
+    np.savez(path, latents=noise, other=noise)
+    with pytest.raises(ReprostoreError, match=r"latents, other\. .* Save it as arr_0"):
+        import_samples(store, request(folder, **fields))
+    assert store.run_paths() == []
+    np.savez(path, latents=noise, seeds=np.arange(10, 30))
+    import_samples(store, request(folder, **fields))
+    np.testing.assert_array_equal(probes(store), noise.reshape(20, -1)[:, :8])
 
 
 def test_recorded_noise_pairs_with_equal_noise_alone(store, folder, tmp_path):

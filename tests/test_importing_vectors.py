@@ -117,6 +117,7 @@ def test_weights_of_an_encoder_may_be_a_file(store, tmp_path):
     [
         (images(4), r"\(4, 3, 6, 6\) and type uint8"),
         (np.zeros(4, dtype=np.float32), r"shape \(4,\)"),
+        (np.zeros((4, 1, 3), dtype=np.float32), r"squeezed to \(sample, embedding\)"),
         (np.zeros((4, 3), dtype=np.int64), "type int64"),
         (np.full((4, 3), 1e300), "Row 0 of .* contains NaN or infinite"),
         (np.where(np.arange(12).reshape(4, 3) == 7, np.nan, 1.0), "Row 2 of"),
@@ -137,6 +138,8 @@ def test_what_is_no_vector_is_refused(store, tmp_path, values, message):
         ({"encoder": "pixel"}, "the encoder that every store can compute itself"),
         ({"encoder": "a/b"}, "'a/b' is no valid name of an encoder"),
         ({"encoder": None, "encoder_weights": "0" * 64}, "and no encoder"),
+        ({"layout": "nchw"}, "The layout is given, and an encoder"),
+        ({"value_range": (0, 1)}, "The value range is given, and an encoder"),
         ({"metric": "l1"}, "The metric is 'l1'. It is cosine or squared_l2"),
     ],
 )

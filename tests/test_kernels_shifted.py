@@ -10,6 +10,7 @@ from reprostore_analyses.kernels import (
     mae_chance_level,
     mean_absolute_error,
     shifted,
+    within_classes,
 )
 
 GRID = np.linspace(-1, 1, 41)
@@ -56,6 +57,27 @@ def test_errors(shape, spread):
         expected = chance_level(a, b, thresholds, measure=mean_absolute_error, side="below")
         same(mae_chance_level(a, b, thresholds), expected)
     assert 0 < float(mae_chance_level(a, b, 15.0).level) < 1 or spread == 3
+
+
+def test_shifts_within_classes_have_the_mean_of_the_level():
+    a, b = np.random.default_rng(3).standard_normal((2, 60, 2))
+    classes = np.random.default_rng(4).permutation(np.repeat([7, -1, 3, 5], [40, 13, 6, 1]))
+
+    def levels(others, b):
+        return cosine_chance_levels(others, b, GRID, shifts=20)
+
+    same(within_classes(None, levels, [a], b, shifts=20)[0], chance_level(a, b, GRID))
+    same(within_classes(0 * classes, levels, [a], b, shifts=20)[0], chance_level(a, b, GRID))
+    for found, other in zip(
+        within_classes(classes, levels, [a, b], b, shifts=20), [a, b], strict=True
+    ):
+        own = [chance_level(other[classes == k], b[classes == k], GRID).level for k in (7, -1, 3)]
+        np.testing.assert_allclose(found.level, np.average(own, axis=0, weights=[40, 13, 6]))
+        np.testing.assert_allclose(found.by_shift.mean(axis=0), found.level)
+        assert found.by_shift.shape == (20, len(GRID))
+    alone = within_classes(np.arange(60), levels, [a], b, shifts=20)[0]
+    assert np.isnan(alone.level).all()
+    assert "60 have none" in alone.reason
 
 
 def test_a_threshold_that_is_met_exactly_does_not_count():

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.embed.handle import EncoderHandle, Progress
-from reprostore.errors import MissingDataError, PairingError, SpecError
+from reprostore.encoders import require_device
+from reprostore.errors import MissingDataError, PairingError, SpecError, StorageError
 from reprostore.importing import prepared_import, write_import
+from reprostore.importing.images import LEFT_OUT
 from reprostore.importing.prepared import PreparedImport
 from reprostore.importing.request import UNKNOWN
 from reprostore.seeds import seeds_text
 from reprostore.store import SampleStore, create_store
+from reprostore_analyses.compare_reading import import_requests, one_reading
 from reprostore_analyses.compare_request import (
     CompareRequest,
     compared_encoder,
-    import_requests,
     require_sources,
 )
 from reprostore_analyses.context import Context
@@ -48,13 +50,16 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
         `a` and `b`, the paths; `kind`, "images" or "vectors"; `encoder`, `threshold` and
         `mae_threshold`; the scores with bounds and chance levels of `reproducibility_rows`, of
         vectors with NaN for those of the MAE score; `seeds`, how many pairs; `only_a` and
-        `only_b`, how many seeds have no partner; `noise_a`, `noise_b` as in `RunSpec`; `checked`,
-        whether the noise was compared; `notes`, sentences on what was read.
+        `only_b`, how many seeds have no partner; `classes`, within how many the chance levels are,
+        or None; `noise_a`, `noise_b` as in `RunSpec`; `noise`, "checked" where it was compared,
+        "declared" where both sides were told to be of the same, else "unchecked"; `checked`,
+        whether it was compared; `notes`, sentences on what was read.
 
     Raises
     ------
     PairingError
-        The noise differs, or cannot be compared and `allow_unchecked` is false.
+        The noise or the class labels differ, or the noise cannot be compared and
+        `allow_unchecked` is false.
     MissingDataError
         There is no common seed.
     SpecError
@@ -69,15 +74,19 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
     if unknown and not request.allow_unchecked:
         raise _unpaired(f"The noise that the samples of {' and '.join(unknown)} began from is "
                         "not known.")  # fmt: skip
-    imports = import_requests(request)
+    with one_reading(request):
+        imports = import_requests(request)
     encoder, specs = compared_encoder(request, vectors=imports[0].encoder is not None)
+    require_device(request.device, specs.values())
     for name, spec in specs.items():  # weights that are not there are told before all is read
         handle = EncoderHandle(name, spec, Path.cwd(), request.device, download=request.download)
         _ = handle.identity
     with ExitStack() as files:
-        prepared = [files.enter_context(prepared_import(each)) for each in imports]
+        with one_reading(request):
+            prepared = [files.enter_context(prepared_import(each)) for each in imports]
         common = _common_seeds(prepared)
         _require_one_shape(request, prepared)
+        classes = _common_classes(prepared, common)
         store = files.enter_context(_temporary_store())
         for each in prepared:
             write_import(store, each, progress)
@@ -95,7 +104,8 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
             progress=progress,
             download=request.download,
         )
-        (row,) = reproducibility_rows(reproducibility(context, options), options)
+        (row,) = reproducibility_rows(reproducibility(context, options, classes=classes), options)
+    declared = row["checked"] and request.a.noise == request.b.noise
     return {
         "a": str(request.a.path),
         "b": str(request.b.path),
@@ -109,14 +119,22 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
         "only_b": len(prepared[1].samples.seeds) - len(common),
         "noise_a": prepared[0].noise.contract,
         "noise_b": prepared[1].noise.contract,
-        "checked": row["checked"],
-        "notes": [note for each in prepared for note in _notes(each)],
+        "classes": None if classes is None else len(set(classes.values())),
+        "checked": row["checked"] and not declared,
+        "noise": "declared" if declared else "checked" if row["checked"] else "unchecked",
+        "notes": [note for each in prepared for note in _notes(each, labelled=classes is None)],
     }
 
 
-def _notes(prepared: PreparedImport) -> Iterator[str]:
+def _notes(prepared: PreparedImport, *, labelled: bool) -> Iterator[str]:
     for note in prepared.samples.notes:
-        yield f"{prepared.request.source}: {note}"
+        if note != LEFT_OUT:
+            yield f"{prepared.request.source}: {note}"
+    if labelled and prepared.samples.labels is not None:
+        yield (
+            f"{prepared.request.source}: the other side has no class labels, so chance levels are "
+            "over all classes and not within each."
+        )
 
 
 def _unpaired(found: str) -> PairingError:
@@ -141,6 +159,28 @@ def _common_seeds(prepared: Sequence[PreparedImport]) -> set[int]:
     return a & b
 
 
+def _common_classes(prepared: Sequence[PreparedImport], common: set[int]) -> dict[int, int] | None:
+    """Return the class of each common seed where both sides say it."""
+    a, b = (
+        None
+        if each.samples.labels is None
+        else dict(zip(each.samples.seeds, each.samples.labels, strict=True))
+        for each in prepared
+    )
+    if a is None or b is None:
+        return None
+    differ = sorted(seed for seed in common if a[seed] != b[seed])
+    if differ:
+        raise PairingError(
+            f"The class labels of {prepared[0].request.source} and {prepared[1].request.source} "
+            f"differ at the seeds {seeds_text(differ)}.",
+            "Samples are compared that were made under the same class.",
+            "Compare samples of equal labels; where arr_1 is something else than labels, or the "
+            "two number the classes differently, save both files without it.",
+        )
+    return {seed: a[seed] for seed in common}
+
+
 def _require_one_shape(request: CompareRequest, prepared: Sequence[PreparedImport]) -> None:
     a, b = (each.samples.shape for each in prepared)
     if a == b:
@@ -163,11 +203,24 @@ def _require_one_shape(request: CompareRequest, prepared: Sequence[PreparedImpor
             f"The samples of {request.a.path} have the shape {texts[0]}, those of "
             f"{request.b.path} {texts[1]}.",
             "Pixels are compared of images of one shape.",
-            "Make the images equally large, or choose an encoder that takes both, with --encoder.",
+            "Make the images equally large, or choose an encoder that takes both, with --encoder."
+            if a[0] == b[0]
+            else "The channels differ: make both grey or both RGB, or choose an encoder that takes "
+            "both, with --encoder.",
         )
 
 
 @contextmanager
 def _temporary_store() -> Iterator[SampleStore]:
     with tempfile.TemporaryDirectory(prefix="reprostore-compare-") as folder:
-        yield create_store(Path(folder) / "compared.zarr")
+        try:
+            yield create_store(Path(folder) / "compared.zarr")
+        except StorageError as error:
+            if folder not in str(error):
+                raise
+            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+            raise StorageError(
+                f"The temporary folder {Path(folder).parent} cannot be written: {reason}.",
+                "Both sides are imported there while they are compared, and removed again.",
+                "Make room, or name another folder in the environment variable TMPDIR.",
+            ) from error

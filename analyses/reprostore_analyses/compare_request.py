@@ -1,28 +1,20 @@
 """What two sets of samples are compared, and in which space."""
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from reprostore.encoders.kinds import KINDS
 from reprostore.errors import NotFoundError, ReprostoreError, SpecError
-from reprostore.importing import ImportRequest
 from reprostore.importing.request import UNKNOWN
-from reprostore.importing.stored_arrays import StoredArray
 from reprostore.paths import exists
 from reprostore.seeds import shorten
 from reprostore.specs import EncoderSpec
 
 VECTORS = "features"
-"""Name of the encoder of vectors for which none is named."""
-
-_KEYS = ("arr_0", "features")
-"""Arrays of images and of vectors in .npz files, by guided-diffusion's and our own names."""
-
-_UNSEEN_SHAPE = (1, 1, 1)
-"""Of samples behind vectors, where it does not matter: their noise is not known either."""
+"""Name of the encoder of vectors for which none is named, and of their array in .npz files."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class CompareRequest:
     allow_unchecked : bool
         Accept that the noise of the two cannot be compared.
     key, layout, value_range, noise_scale, sample_shape
-        Of both sources; see `ImportRequest`.
+        Of both sources, of the arrays alone that it can belong to; see `ImportRequest`.
     device : str
         Where the encoder computes.
     download : bool
@@ -112,70 +104,6 @@ def require_sources(request: CompareRequest) -> None:
             )
 
 
-def import_requests(request: CompareRequest) -> list[ImportRequest]:
-    """Return how the two sources are imported, as the models "a" and "b".
-
-    Raises
-    ------
-    SpecError
-        One holds images and the other vectors, or it is not clear what one holds.
-    """
-    sources = (request.a, request.b)
-    vectors = [_holds_vectors(source.path, request.key) for source in sources]
-    if vectors[0] != vectors[1]:
-        kinds = ["vectors" if each else "images" for each in vectors]
-        raise SpecError(
-            f"{request.a.path} holds {kinds[0]}, and {request.b.path} holds {kinds[1]}.",
-            "Images are compared with images, and vectors with vectors.",
-            "Give two sources of one kind, or name the array with --key.",
-        )
-    shape = request.sample_shape
-    if vectors[0] and shape is None and UNKNOWN == request.a.noise == request.b.noise:
-        shape = _UNSEEN_SHAPE
-    # What tells how to read arrays is no mistake where the other side is a folder.
-    mixed = len({source.path.is_dir() for source in sources}) > 1
-    made = []
-    for model, source in zip("ab", sources, strict=True):
-        plain = mixed and source.path.is_dir()
-        made.append(
-            ImportRequest(
-                source=source.path,
-                model=model,
-                seeds=source.seeds,
-                noise=source.noise,
-                noise_scale=request.noise_scale,
-                key=None if plain else request.key,
-                layout=None if plain else request.layout,
-                value_range=None if plain else request.value_range,
-                encoder=(request.encoder or VECTORS) if vectors[0] else None,
-                sample_shape=shape,
-            )
-        )
-    return made
-
-
-def _holds_vectors(path: Path, key: str | None) -> bool:
-    if not path.is_file() or path.suffix not in {".npy", ".npz"}:
-        return False  # a folder of images, or what the import refuses
-    with StoredArray(path, key, _default_key(path), f"the file {path}") as array:
-        return len(array.shape) == 2
-
-
-def _default_key(path: Path) -> str:
-    """Return which array of an .npz file is compared where none is named."""
-    known: list[str] = []
-    if zipfile.is_zipfile(path):  # what is damaged is told by who reads it
-        with zipfile.ZipFile(path) as archive:
-            known = [key for key in _KEYS if f"{key}.npy" in archive.namelist()]
-    if len(known) > 1:
-        raise SpecError(
-            f"{path} holds the arrays {' and '.join(known)}.",
-            f"{_KEYS[0]} are images, and {_KEYS[1]} are vectors.",
-            "Name the array that is compared with --key.",
-        )
-    return known[0] if known else _KEYS[0]
-
-
 def compared_encoder(
     request: CompareRequest, *, vectors: bool
 ) -> tuple[str, dict[str, EncoderSpec]]:
@@ -204,6 +132,12 @@ def compared_encoder(
         if isinstance(cause, ReprostoreError):
             raise cause from error
         where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise SpecError(
+                f"An encoder of the kind {kind!r} has no option {shorten(where)!r}.",
+                f"Its options are {', '.join([*KINDS[kind].options, 'batch_size'])}.",
+                "Correct it; docs/encoders.md lists the encoders and their options.",
+            ) from error
         raise SpecError(
             f"{shorten(str(first['input']))!r} is not valid as `{where}` of the encoder {kind!r}.",
             f"{first['msg']}.",

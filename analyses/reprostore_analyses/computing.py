@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 
 from reprostore.embed.handle import Progress
+from reprostore.encoders import require_device
 from reprostore.errors import MissingDataError, ReprostoreError, SpecError, StorageError
 from reprostore.specs import Spec
 from reprostore.studies import check_stored_runs, store_for_analysis
@@ -85,9 +86,9 @@ def analyze_store(
         reads = any(analysis.measures_copies for analysis, _ in asked)
         check_stored_runs(store, loaded, read_sources=reads)
     study = {} if loaded is None else context_of(loaded)
-    analyzed = Analyzed(
-        Context(store, **study, device=device, download=download, progress=progress)
-    )
+    context = Context(store, **study, device=device, download=download, progress=progress)
+    require_device(device, context.encoders.values())
+    analyzed = Analyzed(context)
     where = (lambda location: "") if loaded is None else loaded.where
     try:
         if not optional:

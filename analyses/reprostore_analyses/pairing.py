@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import PairingError
-from reprostore.layout import PROBE_TOLERANCE
+from reprostore.layout import PROBE_TOLERANCE, probes_agree
 from reprostore.seeds import seeds_text
 from reprostore.store import Run
 
@@ -84,16 +84,16 @@ def check_pairing(
         if run.path not in probes:
             probes[run.path] = run.recorded("noise_probe")
     probe_a, probe_b = probes[a.path][slots_a], probes[b.path][slots_b]
-    difference = np.abs(probe_a - probe_b)
     # Beyond the sample's size a probe is padded with NaN; within it, NaN is no noise.
     padding = np.arange(probe_a.shape[1]) >= math.prod(a.spec.sample_shape)
     padding = padding & np.isnan(probe_a) & np.isnan(probe_b)
-    differs = ~((difference <= PROBE_TOLERANCE) | padding).all(axis=1)
+    differs = ~(probes_agree(probe_a, probe_b) | padding).all(axis=1)
     if differs.any():
         raise PairingError(
             f"The runs {a.path} and {b.path} began from different noise at the seeds "
             f"{seeds_text(a.seeds[slots_a][differs])}.",
-            f"At equal seeds the first values of the noise agree within {PROBE_TOLERANCE}.",
+            f"At equal seeds the first values of the noise agree within {PROBE_TOLERANCE}, or the "
+            "rounding of half precision.",
             "Find out how the runs were made; what begins from different noise is no pair.",
         )
     return Pairing(checked=True)

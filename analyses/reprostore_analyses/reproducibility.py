@@ -1,6 +1,7 @@
 """Whether different models draw the same picture from the same noise: RP and MAE scores."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -21,7 +22,12 @@ VERSION = 4
 """Raised when a change to this code changes results: stored ones are then made again."""
 
 
-def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dataset:
+def reproducibility(
+    context: Context,
+    options: ReproducibilityOptions,
+    *,
+    classes: Mapping[int, int] | None = None,
+) -> xr.Dataset:
     """Compute RP and MAE scores of all pairs of runs.
 
     RP = P(M(x_1, x_2) > θ) over seeds, x_1 and x_2 from the same noise, M the cosine in an
@@ -33,6 +39,9 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         The store, and what the study says.
     options : ReproducibilityOptions
         Encoder, thresholds, runs.
+    classes : mapping of int to int, optional
+        The class of each seed that all runs have, where their samples were made under class
+        labels: chance levels are then those within a class.
 
     Returns
     -------
@@ -97,17 +106,19 @@ def reproducibility(context: Context, options: ReproducibilityOptions) -> xr.Dat
         )
     relations = [relation(context, runs[i], runs[j]) for i, j in pairs]
     written = [Written.of(run) for run in runs]
-    inputs = {
+    inputs: dict[str, Any] = {
         "encoder": encoder.fingerprint,
         "runs": {run.path: run_inputs(run, own) for run, own in zip(runs, written, strict=True)},
         "relations": relations,
     }
+    if classes is not None:
+        inputs["classes"] = sorted(classes.items())
     result = cached_result(
         context.store,
         "reproducibility",
         question,
         inputs,
-        lambda: reproducibility_scores(context, options, runs, written, pairs, relations),
+        lambda: reproducibility_scores(context, options, runs, written, pairs, relations, classes),
     )
     return with_ceilings(result, context.store, runs, encoder)
 

@@ -1,6 +1,7 @@
 """RP and MAE scores of all pairs of runs, computed from what is stored of them."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from reprostore.neighbors import Written
 from reprostore.store import Run
 from reprostore_analyses.context import Context
 from reprostore_analyses.kernels import (
+    ChanceLevel,
     corrected_score,
     cosine_chance_levels,
-    cyclic_shifts,
     fine_thresholds,
     mae_chance_level,
     mean_absolute_error,
     rowwise_cosine,
     threshold_curve,
+    within_classes,
 )
 from reprostore_analyses.kernels.seriation import spectral_order
 from reprostore_analyses.pairing import check_pairing
@@ -42,12 +44,13 @@ def reproducibility_scores(
     written: list[Written],
     pairs: list[tuple[int, int]],
     relations: list[str],
+    classes: Mapping[int, int] | None = None,
 ) -> xr.Dataset:
     """Compute what `reprostore_analyses.reproducibility.reproducibility` returns.
 
     Parameters
     ----------
-    context, options
+    context, options, classes
         As there.
     runs : list of Run
         At least two.
@@ -62,8 +65,9 @@ def reproducibility_scores(
     grid, count = thresholds(), len(runs)
     check = functools.partial(check_pairing, allow_unchecked=options.allow_unchecked, probes={})
     checks = [check(runs[i], runs[j], slots[i], slots[j]) for i, j in pairs]
-    similarity = _vector_similarity(context, options, runs, slots, pairs, grid)
-    images = _image_agreement(options, runs, slots, pairs)
+    labels = None if classes is None else np.asarray([classes[seed] for seed in seeds.tolist()])
+    similarity = _vector_similarity(context, options, runs, slots, pairs, grid, labels)
+    images = _image_agreement(options, runs, slots, pairs, labels)
     rng = np.random.default_rng(options.rng_seed)
     matrix = _Matrix(pairs, count)
     variables: dict[str, Any] = {}
@@ -165,13 +169,15 @@ def _vector_similarity(
     slots: list[NDArray[np.int64]],
     pairs: list[tuple[int, int]],
     grid: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
 ) -> dict[str, NDArray[np.float64]]:
     encoder = context.encoder(options.encoder)
     fine = fine_thresholds(grid)
     levels = np.concatenate([fine, [options.threshold]])
+    cosines = functools.partial(cosine_chance_levels, thresholds=levels, shifts=SHIFTS)
     values = np.empty((len(pairs), len(slots[0])))
     chance = np.empty((len(pairs), len(levels)))
-    by_shift = np.empty((len(pairs), len(cyclic_shifts(len(slots[0]), SHIFTS)), len(fine)))
+    by_shift: list[NDArray[np.float64]] = [np.empty(0)] * len(pairs)
     with Collection(len(slots[0]), len(runs)) as collection:
 
         def vectors(run: int) -> NDArray[np.float32]:
@@ -193,16 +199,16 @@ def _vector_similarity(
                         "or leave one of the runs out (models = [...]).",
                     )
                 values[row] = rowwise_cosine(a, b)
-            found = cosine_chance_levels(others, b, levels, shifts=SHIFTS)
-            chance[rows] = [each.level for each in found]
-            by_shift[rows] = [each.by_shift[:, :-1] for each in found]
+            found = within_classes(labels, cosines, others, b, shifts=SHIFTS)
+            for row, each in zip(rows, found, strict=True):
+                chance[row], by_shift[row] = each.level, each.by_shift[:, :-1]
     return {
         "values": values,
         "rp": threshold_curve(values, options.threshold),
         "chance": chance[:, -1],
         "curve": threshold_curve(values, grid),
         "chance_curve": chance[:, np.searchsorted(fine, grid)],
-        "by_shift": by_shift,
+        "by_shift": np.asarray(by_shift),
     }
 
 
@@ -211,10 +217,15 @@ def _image_agreement(
     runs: list[Run],
     slots: list[NDArray[np.int64]],
     pairs: list[tuple[int, int]],
+    labels: NDArray[np.int64] | None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return MAE per seed and its chance level; NaN where there are no images of one shape."""
     values = np.full((len(pairs), len(slots[0])), np.nan)
     chance = np.full(len(pairs), np.nan)
+
+    def errors(others: Sequence[Matrix], b: Matrix) -> list[ChanceLevel]:
+        return [mae_chance_level(a, b, options.mae_threshold, shifts=SHIFTS) for a in others]
+
     with Collection(len(slots[0]), len(runs)) as collection:
         for row, (i, j) in enumerate(pairs):
             kinds = {(runs[k].spec.kind, runs[k].spec.sample_shape) for k in (i, j)}
@@ -224,7 +235,8 @@ def _image_agreement(
                 continue
             a, b = (collection.images(runs[k], slots[k]) for k in (i, j))
             values[row] = mean_absolute_error(a, b)
-            chance[row] = mae_chance_level(a, b, options.mae_threshold, shifts=SHIFTS).level
+            (found,) = within_classes(labels, errors, [a], b, shifts=SHIFTS)
+            chance[row] = found.level
     score = np.where(
         np.isnan(values).any(axis=1), np.nan, (values < options.mae_threshold).mean(axis=1)
     )

@@ -124,12 +124,16 @@ def compare(
                   "threshold": threshold, "allow_unchecked": allow_unchecked}  # fmt: skip
         print_json("compare", inputs, [row])
         return
-    typer.echo(_line(row))
+    typer.echo(_line(row, request.a.noise))
     for note in row["notes"]:
         typer.echo(note, err=True)
 
 
-def _line(row: dict[str, Any]) -> str:
+def _count(number: int, what: str, plural: str) -> str:
+    return f"{number:,} {what}{plural if number != 1 else ''}"
+
+
+def _line(row: dict[str, Any], declared: str) -> str:
     """Return the answer in one line."""
     from reprostore_analyses.footnotes import uninformative_scores
     from reprostore_cli.cells import MANY_SEEDS
@@ -139,20 +143,22 @@ def _line(row: dict[str, Any]) -> str:
     def number(name: str) -> str:
         return "–" if math.isnan(row[name]) else f"{row[name]:.{digits}f}"
 
+    within = "" if row["classes"] is None else f" within {_count(row['classes'], 'class', 'es')}"
     parts = [
         f"RP {number('rp')} [{number('rp_low')}, {number('rp_high')}] "
-        f"(θ = {row['threshold']:g}, {row['encoder']} cosine; chance {number('chance')})"
+        f"(θ = {row['threshold']:g}, {row['encoder']} cosine; chance {number('chance')}{within})"
     ]
     if not math.isnan(row["mae_score"]):
         parts.append(
             f"MAE score {number('mae_score')} "
             f"[{number('mae_score_low')}, {number('mae_score_high')}] "
-            f"(chance {number('mae_chance')})"
+            f"(chance {number('mae_chance')}{within})"
         )
     if explained := uninformative_scores(row):
         parts.append(f"chance explains {' and '.join(explained)}")
-    pairs = "1 pair" if row["seeds"] == 1 else f"{row['seeds']:,} pairs"
-    parts.append(f"{pairs} by seed, noise {'checked' if row['checked'] else 'not checked'}")
+    noise = {"checked": "checked", "declared": f"as declared: {declared}"}
+    pairs = _count(row["seeds"], "pair", "s")
+    parts.append(f"{pairs} by seed, noise {noise.get(row['noise'], 'not checked')}")
     alone = [f"{row[key]:,} only in {side}" for key, side in (("only_a", "A"), ("only_b", "B"))
              if row[key]]  # fmt: skip
     if alone:

@@ -6,8 +6,12 @@ from reprostore_cli.output import console, print_json, progress, table
 
 
 def is_store(source: Path) -> bool:
-    """Say whether a source is a sample store, a folder or packed."""
-    return source.suffix == ".zip" or (source / "zarr.json").is_file()
+    """Say whether a source is meant as a sample store, a folder or packed."""
+    return (
+        source.suffix == ".zip"
+        or (source / "zarr.json").is_file()
+        or (source.suffix == ".zarr" and source.is_dir())
+    )
 
 
 def import_runs(
@@ -41,10 +45,12 @@ def import_runs(
     ReprostoreError
         See `reprostore.sharing.merge.merge_stores`.
     """
+    from reprostore import open_store
     from reprostore.errors import ConflictError, SpecError
     from reprostore.sharing.merge import merge_stores
     from reprostore.sharing.merging.about import About
 
+    open_store(source)  # what is none is told first
     if given:
         raise SpecError(
             f"{given[0]} was given for {source}, which is a sample store.",

@@ -9,7 +9,7 @@ from reprostore.embed import stored_encoder
 from reprostore.errors import IdentityError
 from reprostore.importing.prepared import PreparedImport
 from reprostore.importing.samples import require_same_seeds
-from reprostore.layout import PROBE_TOLERANCE
+from reprostore.layout import probes_agree
 from reprostore.seeds import seeds_text
 from reprostore.specs import CONTENT
 from reprostore.store import Run, SampleStore
@@ -68,11 +68,13 @@ def check_existing(store: SampleStore, prepared: PreparedImport) -> None:
     _check_units(run, prepared)
 
 
-def _other(run: Run, how: str) -> IdentityError:
+def _other(
+    run: Run, how: str, action: str = "Give the model or the sampler another name."
+) -> IdentityError:
     return IdentityError(
         f"The run {run.path} in the store is something else than what is to be imported: {how}.",
         "A run name stands for one set of samples.",
-        "Give the model or the sampler another name.",
+        action,
     )
 
 
@@ -80,7 +82,13 @@ def _check_content(run: Run, prepared: PreparedImport) -> None:
     stored, asked = run.spec, prepared.spec
     same_kind = stored.scheduler == asked.scheduler and stored.noise == asked.noise
     if same_kind and stored.weights != asked.weights:
-        raise _other(run, "it was imported from other files, seeds or noise")
+        raise _other(
+            run,
+            "it was imported from other files, seeds or noise",
+            "Give the model or the sampler another name. Where these are more seeds of the same "
+            "model, join the files into one, or name its checkpoint with --weights at every "
+            "import, from the first on.",
+        )
 
 
 def _check_encoder(store: SampleStore, prepared: PreparedImport) -> None:
@@ -122,8 +130,9 @@ def _check_written(run: Run, prepared: PreparedImport) -> None:
         part = slice(start, start + prepared.spec.batch_size)
         states, found = prepared.states(seeds[part])
         differ = state_digests(states) != digests[slots[part]]
-        noise = np.abs(found - probes[slots[part]]) > PROBE_TOLERANCE
-        differ |= noise.any(axis=1)
+        recorded = probes[slots[part]]
+        absent = np.isnan(found) & np.isnan(recorded)
+        differ |= ~(probes_agree(found, recorded) | absent).all(axis=1)
         if differ.any():
             raise _other(
                 run, f"the samples or the noise of the seeds {seeds_text(seeds[part][differ])} are"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import DatasetError
-from reprostore.importing.images import require_finite, seeds_of_rows
 from reprostore.importing.request import ImportRequest
+from reprostore.importing.rows import require_finite, seeds_of_rows
 from reprostore.importing.samples import Samples
 from reprostore.importing.stored_arrays import StoredArray
 
@@ -40,7 +40,9 @@ def open_vectors(request: ImportRequest, array: StoredArray) -> Samples:
             f"{what[0].upper()}{what[1:]} holds an array of shape {array.shape} and type "
             f"{array.dtype}.",
             "Vectors of samples are (sample, embedding), in floating point.",
-            "Leave the encoder out, if these are images.",
+            "Save the array squeezed to (sample, embedding)."
+            if len(array.shape) > 2 and sum(length > 1 for length in array.shape[1:]) < 2
+            else "Leave the encoder out, if these are images.",
         )
     seeds = seeds_of_rows(request, array)
     content = array.content()

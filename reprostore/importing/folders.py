@@ -2,9 +2,12 @@
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +17,14 @@ from numpy.typing import NDArray
 from reprostore.datasets.folder import describe_header, image_header, image_pixels, pillow
 from reprostore.datasets.items import unreadable
 from reprostore.errors import DatasetError, SpecError
+from reprostore.importing.png_stream import require_whole_stream
 from reprostore.importing.request import NAMES, ImportRequest
 from reprostore.importing.samples import Samples, distinct_seeds, named_seeds
+from reprostore.seeds import parse_ranges
 
 _NUMBER = re.compile(r"([0-9]+)\.png", re.IGNORECASE)
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+
 SUBFOLDER_SEEDS: Final = 1000
 """Seeds in one sub-folder of EDM's ``--subdirs``, which is named after the first of them."""
 
@@ -59,8 +66,7 @@ def open_png_folder(request: ImportRequest) -> Samples:
         files, seeds = [files[row] for row in order], [numbers[row] for row in order]
     else:
         files = _in_order(files, what)
-        seeds = named_seeds(request.seeds, len(files), what, "files")
-        _refuse_contradiction(files, seeds, what)
+        seeds = _given_seeds(request.seeds, files, what)
     header = image_header(folder, files[0], what)
     whole, states = hashlib.sha256(), []
     for file, seed in zip(files, seeds, strict=True):
@@ -171,30 +177,60 @@ def _numbered(file: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)]
 
 
-def _refuse_contradiction(files: list[str], seeds: list[int], what: str) -> None:
-    """Refuse given seeds that are those in the names, but at other files."""
+def _given_seeds(ranges: str, files: list[str], what: str) -> list[int]:
+    """Return the given seeds, unless the numbers in the names say that they are of other files."""
     matches = [_NUMBER.fullmatch(Path(file).name) for file in files]
     numbers = [int(match[1]) for match in matches if match is not None]
-    if sorted(numbers) != sorted(seeds):
-        return
+    if len(set(numbers)) < len(files):  # not all are numbers, or one stands for several files
+        return named_seeds(ranges, len(files), what, "files")
+    seeds = parse_ranges(ranges)
+    if len(seeds) != len(files):
+        raise SpecError(
+            f"{len(seeds)} seeds were given for the {len(files)} files of {what}, whose names are "
+            f"numbers{_gaps(numbers)}.",
+            "Each of the files has one seed.",
+            f"Leave the seeds out, and they are read from the names; if these are no seeds, give "
+            f"{len(files)}, in the order of the files.",
+        )
+    offset = seeds[0] - numbers[0]
     for file, number, seed in zip(files, numbers, seeds, strict=True):
-        if number != seed:
+        if seed - number != offset:
             raise SpecError(
-                f"By the given seeds {file} in {what} has the seed {seed}.",
-                f"The names of the files are the same numbers, and give it the seed {number}.",
-                "Leave the seeds out, and they are read from the names.",
+                f"By the given seeds {files[0]} in {what} has the seed {seeds[0]}, and {file} the "
+                f"seed {seed}.",
+                f"The names of the files are numbers{_gaps(numbers)}, from which given seeds "
+                "differ by one and the same number, such as 100000.",
+                "Leave the seeds out, and they are read from the names; if these are no seeds, "
+                "rename the files.",
             )
+    return seeds
+
+
+def _gaps(numbers: list[int]) -> str:
+    """Say which numbers are missing between those that are there."""
+    gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(sorted(numbers)) if b - a > 1]
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in gaps[:5]]
+    return f" without {','.join(shown)}{',…' if len(gaps) > 5 else ''}" if gaps else ""
 
 
 def _verified(folder: Path, file: str, what: str) -> str:
-    """Return the sha256 of a file whose chunks all agree with their checksums."""
+    """Return the sha256 of a file that is whole: its chunks by their checksums, and its rows."""
     try:
         content = (folder / file).read_bytes()
+        _require_png(content, what)
         with pillow(what).open(io.BytesIO(content), formats=["PNG"]) as image:
             image.verify()
-    except (OSError, SyntaxError, ValueError) as error:
+        require_whole_stream(content)
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise unreadable(f"the image {file} of {what}", error) from error
     return hashlib.sha256(content).hexdigest()
+
+
+def _require_png(content: bytes, what: str) -> None:
+    """Refuse an image of another format, by which Pillow only says that it is not one of PNG."""
+    if not content.startswith(_SIGNATURE):
+        with pillow(what).open(io.BytesIO(content)) as image:
+            raise ValueError(f"it is named as PNG, and is {image.format}")
 
 
 def _state(path: Path) -> tuple[int, int]:

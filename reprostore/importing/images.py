@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.errors import DatasetError, SpecError
-from reprostore.importing.request import NAMES, ImportRequest
-from reprostore.importing.samples import Samples, distinct_seeds, named_seeds
+from reprostore.importing.request import ImportRequest
+from reprostore.importing.rows import class_labels, require_finite, seeds_of_rows
+from reprostore.importing.samples import Samples
 from reprostore.importing.stored_arrays import StoredArray
 from reprostore.specs import StoredDtype
 
@@ -16,6 +17,8 @@ OVERSHOOT = 0.25
 
 UNCLIPPED = 3.0
 """By so much they may lie outside of [-1, 1] where this range is given: unclipped samples do."""
+
+LEFT_OUT = "The class labels in arr_1 were left out: a run is of one condition."
 
 _CHANNELS = frozenset({1, 3, 4})
 
@@ -49,6 +52,7 @@ def open_images(request: ImportRequest, array: StoredArray) -> Samples:
     and ``arr_1`` with the class labels.
     """
     what = array.what
+    _refuse_vectors(array)
     axis = _channel_axis(array, request.layout)
     dtype = _stored_dtype(array, request)
     scale = _scale(request.value_range, dtype)
@@ -60,9 +64,17 @@ def open_images(request: ImportRequest, array: StoredArray) -> Samples:
         content.update(np.ascontiguousarray(block, dtype=array.dtype.newbyteorder("<")).data)
         if block.dtype.kind == "f":
             require_finite(block, start, what)
-            low, high = min(low, float(block.min())), max(high, float(block.max()))
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
     if array.dtype.kind == "f":
         _check_range(low, high, request.value_range, what)
+    elif high <= 1 and request.value_range is None:
+        raise DatasetError(
+            f"{what[0].upper()}{what[1:]} has 8-bit values of 0 and 1 alone.",
+            "8-bit images have black at 0 and white at 255: all samples would be black.",
+            "Save the images with white at 255, or give the value range 0 and 255 if they are as "
+            "dark as this.",
+        )
+    labels = class_labels(request, array)
 
     def read(rows: NDArray[np.int64]) -> NDArray[Any]:
         raw = array.read(rows)
@@ -74,54 +86,18 @@ def open_images(request: ImportRequest, array: StoredArray) -> Samples:
 
     lengths = [n for place, n in enumerate(array.shape) if place not in {0, axis}]
     shape = (1 if axis is None else array.shape[axis], *lengths)
-    return Samples(
-        what, seeds, shape, dtype, content.hexdigest(), read, 1, _notes(array, dtype, request)
-    )
+    notes = _notes(array, dtype, request, labelled=labels is not None)
+    return Samples(what, seeds, shape, dtype, content.hexdigest(), read, 1, notes, labels)
 
 
-def seeds_of_rows(request: ImportRequest, array: StoredArray) -> list[int]:
-    """Return the seeds of an array's rows: those given, or those beside it in the .npz file.
-
-    Raises
-    ------
-    SpecError
-        There are none, or not as many as rows.
-    """
-    if request.seeds not in {"", NAMES}:
-        return named_seeds(request.seeds, len(array), array.what, "rows")
-    if "seeds" not in array.names:
-        raise SpecError(
-            f"The seeds of the {len(array)} rows of {array.what} are not given.",
-            "Rows of an array are no seeds by themselves, and are never taken for them.",
-            f'Give the seeds of the rows in their order, such as "0-{len(array) - 1}".',
-        )
-    values = array.beside("seeds")
-    if values.shape != (len(array),) or values.dtype.kind not in "iu":
-        raise SpecError(
-            f"The array seeds in {array.what} has the shape {values.shape} and the type "
-            f"{values.dtype}.",
-            f"It holds one whole number for each of the {len(array)} rows.",
-            "Give the seeds, or write the file again.",
-        )
-    names = [f"Row {row}" if row == 0 else f"row {row}" for row in range(len(array))]
-    return distinct_seeds([int(value) for value in values], names, array.what)
-
-
-def require_finite(block: NDArray[Any], start: int, what: str) -> None:
-    """Refuse NaN and infinity, naming the first row that has them.
-
-    Raises
-    ------
-    DatasetError
-        A value is not finite.
-    """
-    fine = np.isfinite(block).reshape(len(block), -1).all(axis=1)
-    if not fine.all():
+def _refuse_vectors(array: StoredArray) -> None:
+    """Refuse arrays of one axis beside that of the samples, whatever axes of length 1 stand by."""
+    lengths = array.shape[1:]
+    if len(lengths) > 1 and sum(length > 1 for length in lengths) < 2:
         raise DatasetError(
-            f"Row {start + int(np.flatnonzero(~fine)[0])} of {what} contains NaN or infinite "
-            "values.",
-            "All values are finite (rows are counted from 0).",
-            "Remove the row and its seed, or make it again.",
+            f"{array.what[0].upper()}{array.what[1:]} holds an array of shape {array.shape}.",
+            "Images have rows and columns; these look like vectors of samples.",
+            "Save the array squeezed to (sample, embedding), and import it as vectors.",
         )
 
 
@@ -130,9 +106,17 @@ def _channel_axis(array: StoredArray, layout: str | None) -> int | None:
     if len(shape) == 3:
         return None
     if len(shape) == 4:
-        if layout is not None:
-            return {"nchw": 1, "nhwc": 3}[layout]
         candidates = [axis for axis in (1, 3) if shape[axis] in _CHANNELS]
+        if layout is not None:
+            axis = {"nchw": 1, "nhwc": 3}[layout]
+            if candidates not in ([], [1, 3], [axis]):
+                raise DatasetError(
+                    f"The layout {layout} was given for {array.what}, whose shape is {shape}.",
+                    f"Its images would have {shape[axis]} channels, and with the other layout "
+                    f"{shape[candidates[0]]}.",
+                    "Give the other layout, or leave it out.",
+                )
+            return axis
         if len(candidates) == 1:
             return candidates[0]
     if len(shape) == 2:
@@ -213,10 +197,14 @@ def _check_range(low: float, high: float, given: tuple[float, float] | None, wha
         )
 
 
-def _notes(array: StoredArray, dtype: str, request: ImportRequest) -> tuple[str, ...]:
+def _notes(
+    array: StoredArray, dtype: str, request: ImportRequest, *, labelled: bool
+) -> tuple[str, ...]:
     notes = []
     if array.dtype.itemsize == 8 and dtype == "float32":
         notes.append("The values were rounded from float64 to float32.")
-    if request.key is None and "arr_1" in array.names:
-        notes.append("The class labels in arr_1 were left out: a run is of one condition.")
+    if labelled:
+        notes.append(LEFT_OUT)
+    elif request.key in {None, "arr_0"} and "arr_1" in array.names:
+        notes.append("The array arr_1 was left out: it does not hold one class label for each row.")
     return tuple(notes)

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.errors import DatasetError, DependencyError, NotFoundError, SpecError
+from reprostore.errors import DatasetError, NotFoundError, SpecError
 from reprostore.importing.request import EDM_CPU, UNKNOWN, ImportRequest
-from reprostore.importing.stored_arrays import StoredArray
+from reprostore.importing.stored_arrays import StoredArray, array_names
 from reprostore.layout import PROBE_LENGTH
+from reprostore.noise_probes import seed_probes
 from reprostore.paths import with_home
 from reprostore.seeds import seeds_text
 from reprostore.specs import NOISE_CONTRACT
@@ -68,8 +68,6 @@ def known_noise(
         There is no such file, or its array is not named.
     DatasetError
         The file holds something else than the noise of these samples.
-    DependencyError
-        torch is needed and not installed.
 
     References
     ----------
@@ -79,7 +77,10 @@ def known_noise(
     if request.noise == UNKNOWN:
         return KnownNoise("unknown", None, _no_probes)
     if request.noise == EDM_CPU:
-        return KnownNoise(NOISE_CONTRACT, None, _drawn(seeds, sample_shape))
+        numbers = np.asarray(seeds, dtype=np.int64)
+        return KnownNoise(
+            NOISE_CONTRACT, None, lambda rows: seed_probes(numbers[rows], sample_shape)
+        )
     path = with_home(request.noise)
     if path.suffix not in {".npy", ".npz"} or not path.is_file():
         raise NotFoundError(
@@ -96,33 +97,12 @@ def _no_probes(rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.full((len(rows), PROBE_LENGTH), np.nan, dtype=np.float32)
 
 
-def _drawn(seeds: Sequence[int], sample_shape: tuple[int, ...]) -> Probes:
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "torch is not installed.",
-            f'The noise "{EDM_CPU}" is drawn again from the seeds by torch.',
-            "Run: pip install 'reprostore[generate]'",
-        )
-
-    def probes(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        from reprostore.noise import initial_noise, noise_probe, sample_generators
-
-        # One at a time: the noise of a batch of large samples would only fill the memory.
-        found = [
-            noise_probe(initial_noise(sample_generators([seeds[row]]), sample_shape))
-            for row in rows.tolist()
-        ]
-        return np.concatenate(found).astype(np.float32, copy=False)
-
-    return probes
-
-
 def _recorded(
     path: Path, seeds: Sequence[int], sample_shape: tuple[int, ...], scale: float
 ) -> tuple[NDArray[np.float32], str]:
     """Return the probes of a file of noise and its sha256, having read and judged all values."""
     what, count = f"the noise {path}", len(seeds)
-    with StoredArray(path, None, "arr_0", what) as array:
+    with StoredArray(path, None, _array_name(path, what), what) as array:
         if "seeds" in array.names and array.beside("seeds").tolist() != list(seeds):
             raise SpecError(
                 f"The array seeds in {what} names other seeds than the samples have, or another "
@@ -162,6 +142,18 @@ def _recorded(
             "Name the file of the noise that these samples began from.",
         )
     return probes, content.hexdigest()
+
+
+def _array_name(path: Path, what: str) -> str:
+    """Return which array of an .npz file is the noise: `arr_0`, or the only one but the seeds."""
+    names = [name for name in array_names(path) if name != "seeds"]
+    if len(names) < 2 or "arr_0" in names:
+        return names[0] if len(names) == 1 else "arr_0"
+    raise SpecError(
+        f"{what[0].upper()}{what[1:]} holds the arrays {', '.join(names[:20])}.",
+        "Which of them is the noise is not guessed.",
+        "Save it as arr_0, or alone.",
+    )
 
 
 def _judge(moments: NDArray[np.float64], count: int, scale: float, what: str) -> None:

@@ -116,6 +116,12 @@ class ImportRequest:
                 "It is a positive number, by which the initial noise was multiplied.",
                 "Correct it, or leave it out where the noise is standard normal.",
             )
+        if self.noise_scale != 1 and self.noise in {UNKNOWN, EDM_CPU}:
+            raise SpecError(
+                f"The noise scale is {self.noise_scale:g}, and the noise is {self.noise!r}.",
+                "The scale belongs to the noise in a file, by which this was multiplied.",
+                "Leave it out, or name the file of the noise.",
+            )
         for what, choices in (("layout", ("nhwc", "nchw")), ("metric", ("cosine", "squared_l2"))):
             value = getattr(self, what)
             if value is not None and value not in choices:
@@ -151,7 +157,20 @@ class ImportRequest:
                     "They belong to vectors, which are imported under the name of an encoder.",
                     "Name the encoder, or leave its weights out.",
                 )
+            if self.metric != "cosine":
+                raise SpecError(
+                    f"The metric {self.metric} is given, and no encoder.",
+                    "It belongs to vectors, which are imported under the name of an encoder.",
+                    "Name the encoder, or leave the metric out.",
+                )
             return
+        for what in ("layout", "value_range"):
+            if getattr(self, what) is not None:
+                raise SpecError(
+                    f"The {what.replace('_', ' ')} is given, and an encoder.",
+                    "It belongs to images, and an encoder to vectors.",
+                    "Leave one of them out.",
+                )
         if self.encoder == "pixel":
             raise SpecError(
                 "Vectors are to be imported under the name 'pixel'.",

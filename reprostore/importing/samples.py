@@ -34,6 +34,8 @@ class Samples:
         How many files they come from.
     notes : tuple of str
         What was done to them or left out, as full sentences.
+    labels : list of int, optional
+        The class of each, where the source says it.
     """
 
     what: str
@@ -44,6 +46,7 @@ class Samples:
     read: Callable[[NDArray[np.int64]], NDArray[Any]]
     files: int
     notes: tuple[str, ...] = ()
+    labels: list[int] | None = None
 
 
 def named_seeds(ranges: str, count: int, what: str, unit: str) -> list[int]:

@@ -37,6 +37,7 @@ from reprostore_analyses.kernels.thresholds import (
     check_mae_threshold,
     threshold_curve,
 )
+from reprostore_analyses.kernels.within import within_classes
 
 __all__ = [
     "REGIMES",
@@ -71,4 +72,5 @@ __all__ = [
     "squared_distances",
     "student_quantile",
     "threshold_curve",
+    "within_classes",
 ]
