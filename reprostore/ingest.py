@@ -14,6 +14,7 @@ from reprostore.layout import CHUNK_BYTES, MIB
 from reprostore.specs import DatasetSpec
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, write_array
+from reprostore.store.dataset_attributes import sealed
 from reprostore.store.groups import staged_group
 from reprostore.store.identity import first_difference
 from reprostore.store.labelled import read_attributes
@@ -138,9 +139,10 @@ def _write(store: SampleStore, name: str, spec: DatasetSpec, base: Path) -> None
         if source.labels is not None:
             labels = np.asarray(source.labels, dtype=np.int64)
             write_array(staging.store, "label", labels, ("train_index",))
-        staging.attributes["dataset"] = {
+        about = {
             **spec.model_dump(mode="json"),
             "provenance": source.provenance,
             "source_digest": digest,
             "fingerprint": content.fingerprint(source),
         }
+        staging.attributes.update(sealed(name, {"dataset": about}))

@@ -12,6 +12,7 @@ from reprostore.seeds import check_ranges, format_ranges, parse_ranges, shorten
 from reprostore.specs import DatasetSpec, Subset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import open_array, read_whole
+from reprostore.store.dataset_attributes import unsealed
 from reprostore.store.files import store_files
 from reprostore.store.forms import check_rows
 from reprostore.store.labelled import read_attributes
@@ -35,6 +36,8 @@ class StoredDataset:
     ------
     MissingDataError
         The store has no such dataset.
+    CorruptionError
+        Its attributes are damaged, or those of another dataset.
     """
 
     def __init__(self, store: SampleStore, name: str) -> None:
@@ -50,7 +53,7 @@ class StoredDataset:
         self.name = name
         self.group = f"datasets/{name}"
         try:
-            recorded: dict[str, Any] = dict(attributes["dataset"])
+            recorded: dict[str, Any] = unsealed(name, attributes)["dataset"]
             self.fingerprint = str(recorded.pop("fingerprint"))
             self.provenance: dict[str, Any] = dict(recorded.pop("provenance"))
             self.source_digest: str | None = recorded.pop("source_digest")
@@ -58,8 +61,10 @@ class StoredDataset:
         except (ValueError, LookupError, TypeError) as error:
             raise CorruptionError(
                 f"The attributes of the dataset {name!r} cannot be read ({shorten(str(error))}).",
-                "A dataset's group carries its DatasetSpec, fingerprint and provenance.",
-                f"Restore {store.path / self.group / 'zarr.json'} from a copy.",
+                "A dataset's group carries its name, DatasetSpec, fingerprint and provenance, and "
+                "a checksum over these.",
+                f"Restore {store.path / self.group / 'zarr.json'} from a copy, or move the folder "
+                "back if it was moved.",
             ) from error
         self.withheld: bool = attributes.get("withheld") is True
         if self.withheld:

@@ -1,5 +1,6 @@
 """Vectors in the store: those of encoding directly, made once, never trusted while in doubt."""
 
+import hashlib
 import shutil
 
 import numpy as np
@@ -148,10 +149,24 @@ def test_unwritten_samples_have_no_vectors(store, encoder, handle):
 def test_a_changed_sample_is_encoded_again(store, encoder, handle):
     run = add_run(store, "a", samples(6))
     embed_run(store, handle(), run)
-    run.array("digest")[4:5] = np.asarray([12345], dtype=np.uint64)
+    changed = {**samples(6), 4: 255 - samples(6)[4]}
+    digest = hashlib.blake2b(changed[4].tobytes(), digest_size=8).digest()
+    run.array("sample")[4, 0] = changed[4]
+    run.array("digest")[4:5] = np.frombuffer(digest, dtype="<u8")
     vectors = embed_run(store, handle(), run)
     assert encoder.encoded == 7
-    np.testing.assert_array_equal(read(vectors), truth(encoder, samples(6)))
+    np.testing.assert_array_equal(read(vectors), truth(encoder, changed))
+
+
+def test_a_sample_of_another_digest_is_not_encoded(store, encoder, handle):
+    run = add_run(store, "a", samples(6))
+    run.array("sample")[2:4] = run.array("sample")[2:4][::-1]
+    with pytest.raises(
+        CorruptionError, match=r"run a/s/none is damaged at the seeds 2-3, .*digest"
+    ):
+        embed_run(store, handle(), run)
+    assert stored_encoder(store, "net") is not None  # what is sound stays, and goes on later
+    assert encoder.encoded <= 2
 
 
 @pytest.mark.parametrize("change", ["weights", "preset", "run"])
@@ -196,6 +211,7 @@ def test_vectors_are_right_after_a_kill_between_any_two_changes(tmp_path, encode
         open_tree(store).close()
         vectors = embed_run(store, handle(), store.run("a/s/none"))
         np.testing.assert_array_equal(read(vectors), truth(encoder, more))
+        assert list(store.path.rglob("*.partial")) == []
         if not fault.killed:
             break
     assert not fault.killed

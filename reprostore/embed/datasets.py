@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged, is_named
 from reprostore.embed.pairwise import refuse_too_large
 from reprostore.encoders import Encoder
 from reprostore.errors import CorruptionError
@@ -14,7 +14,7 @@ from reprostore.ingest import StoredDataset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole
 from reprostore.store.forms import check_rows
-from reprostore.store.groups import staged_group, storage_errors
+from reprostore.store.groups import staged_group, storage_errors, sweep_partial
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
 
@@ -51,7 +51,7 @@ def embed_dataset(
     """
     group = f"embeddings/{encoder.name}/datasets/{dataset.name}"
     origin = {"encoder": encoder.fingerprint, "dataset": dataset.fingerprint}
-    finished = _finished_blocks(store, group, origin)
+    finished = _finished_blocks(store, encoder, group, origin)
     if finished is None or not finished.all():
         what = f"items of the dataset {dataset.name!r}"
         dataset.require_items()  # vectors of items that are not here are never replaced
@@ -63,11 +63,13 @@ def embed_dataset(
 
 
 def _finished_blocks(
-    store: SampleStore, group: str, origin: dict[str, str]
+    store: SampleStore, encoder: EncoderHandle, group: str, origin: dict[str, str]
 ) -> NDArray[np.uint8] | None:
     """Return which blocks are encoded, or None where nothing that stands there can be used."""
     attributes = read_attributes(store.path, group)
     if attributes is None or attributes.get("made_from") != origin:
+        return None
+    if not is_named(attributes, encoder.name):
         return None
     try:
         vector = open_array(store.zarr_store, f"{group}/vector", _check_vectors)
@@ -88,7 +90,8 @@ def _encode_dataset(
 ) -> None:
     encoder, loaded = encoders
     blocks = -(-len(dataset) // BLOCK_ROWS)
-    finished = _finished_blocks(store, group, origin)
+    sweep_partial(store.path, group)
+    finished = _finished_blocks(store, encoder, group, origin)
     if finished is None:
         finished = np.zeros(blocks, dtype=np.uint8)
         with staged_group(store.path, group) as staging:
@@ -110,6 +113,7 @@ def _encode_dataset(
             )
             staging.attributes["made_from"] = origin
             staging.attributes["encoder"] = encoder.identity
+            staging.attributes["name"] = encoder.name
     vector = open_array(store.zarr_store, f"{group}/vector")
     done = open_array(store.zarr_store, f"{group}/block_done")
     for block in np.flatnonzero(finished == 0).tolist():

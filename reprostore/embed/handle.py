@@ -1,6 +1,6 @@
 """A named encoder, and what its vectors have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -114,6 +114,8 @@ def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:
     ------
     SpecError
         The store's vectors of this name come from different encoders.
+    CorruptionError
+        They are those of an encoder of another name.
     """
     root, files = f"embeddings/{name}", store_files(store.path)
     found: dict[str, dict[str, Any]] = {}
@@ -121,6 +123,13 @@ def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:
     groups += [f"{root}/datasets/{dataset}" for dataset in files.folders(f"{root}/datasets")]
     for group in groups:
         attributes = read_attributes(store.path, group)
+        if attributes is not None and not is_named(attributes, name):
+            raise CorruptionError(
+                f"The folder {group} holds vectors of the encoder {attributes['name']!r}.",
+                "The vectors of an encoder lie in the folder of its name.",
+                f"Restore {store.path / root} from a copy, or move the folder back if it was "
+                "moved.",
+            )
         if attributes is not None and "encoder" in attributes:
             found[fingerprint(attributes["encoder"])] = dict(attributes["encoder"])
     if len(found) > 1:
@@ -131,6 +140,11 @@ def stored_encoder(store: SampleStore, name: str) -> EncoderHandle | None:
             "Define the encoder in a study under [encoders]: vectors of others are made again.",
         )
     return EncoderHandle(name, None, recorded=next(iter(found.values()))) if found else None
+
+
+def is_named(attributes: Mapping[str, Any], name: str) -> bool:
+    """Say whether vectors are those of an encoder of this name; earlier ones do not say it."""
+    return bool(attributes.get("name", name) == name)
 
 
 def checked_vectors(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged
+from reprostore.embed.handle import EncoderHandle, Progress, checked_vectors, damaged, is_named
 from reprostore.embed.pairwise import refuse_too_large
 from reprostore.encoders import Encoder
 from reprostore.errors import CorruptionError
@@ -14,7 +14,7 @@ from reprostore.store import Run, SampleStore
 from reprostore.store.arrays import create_array, open_array, read_whole
 from reprostore.store.checked import CheckedArray
 from reprostore.store.forms import check_run_vectors
-from reprostore.store.groups import remove_group, staged_group, storage_errors
+from reprostore.store.groups import remove_group, staged_group, storage_errors, sweep_partial
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
 
@@ -96,7 +96,11 @@ class RunVectors:
     def current(self) -> bool:
         """Say whether the store's vectors come from this encoder and this run."""
         attributes = read_attributes(self.store.path, self.group)
-        return attributes is not None and attributes.get("made_from") == self._origin()
+        return (
+            attributes is not None
+            and attributes.get("made_from") == self._origin()
+            and is_named(attributes, self.encoder.name)
+        )
 
     def missing(self, row: int) -> NDArray[np.int64]:
         """Return the written slots whose samples have no vector."""
@@ -120,10 +124,11 @@ class RunVectors:
         return made
 
     def prepare(self) -> None:
-        """Remove vectors of another encoder or run, or of unknown samples.
+        """Remove vectors of another encoder or run, or of unknown samples, and what was cut off.
 
         The caller holds the lock.
         """
+        sweep_partial(self.store.path, self.group)
         if read_attributes(self.store.path, self.group) is None:
             return
         try:
@@ -164,6 +169,7 @@ class RunVectors:
                     )
                 staging.attributes["made_from"] = self._origin()
                 staging.attributes["encoder"] = self.encoder.identity
+                staging.attributes["name"] = self.encoder.name
         for name, shape in shapes.items():
             array = self._open(name)
             if array.shape[0] < length:

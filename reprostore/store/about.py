@@ -1,5 +1,6 @@
 """What a store says of itself: its format, title, licence, creators and date."""
 
+import contextlib
 import datetime as dt
 import json
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 from reprostore.errors import FormatError, NotFoundError
 from reprostore.paths import exists
 from reprostore.store.files import StoreFiles, store_files
+from reprostore.store.targets import is_store
 
 FORMAT = 1
 """Version of the store format that this package writes; docs/format.md describes it."""
+
+_NAMED = 5
+"""Stores that a message names at most."""
 
 
 def read_root_attributes(path: Path) -> dict[str, Any]:
@@ -19,7 +24,7 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
         raise NotFoundError(
             f"There is no store at {path}.",
             "A store is a folder that `repro generate` or `create_store` made.",
-            "Check the path, or generate the store first.",
+            _beside(path),
         )
     files = store_files(path)
     try:
@@ -38,6 +43,17 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
             "Install a newer version of reprostore.",
         )
     return dict(attributes)
+
+
+def _beside(path: Path) -> str:
+    """Say what to do where nothing stands at a path: stores that lie beside it are named."""
+    found = []
+    with contextlib.suppress(OSError):
+        found = sorted(place.name for place in path.parent.glob("*.zarr") if is_store(place))
+    if not found:
+        return "Check the path, or generate the store first."
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"Check the path: in {path.parent} there are {', '.join(found[:_NAMED])}{more}."
 
 
 def _where_instead(path: Path, files: StoreFiles) -> str:

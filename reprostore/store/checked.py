@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from reprostore.errors import CorruptionError
 from reprostore.seeds import seeds_text
+from reprostore.store.digest import SeedDigests
 from reprostore.store.files import store_files
 from reprostore.store.run import WRITTEN, Run
 
@@ -16,8 +17,10 @@ class CheckedArray:
     """Array-like view of `sample` or `denoised`, for NumPy and dask.
 
     Reading a written state whose file is absent, shortened or has flipped bits raises
-    CorruptionError; states that are not written read as NaN, or 0 for integers. Every error is
-    read once more before it is believed, since a growing run replaces its last unit.
+    CorruptionError; states that are not written read as NaN, or 0 for integers. Where all that the
+    digest of a seed is about is read at once, as in a run that records one state, the digest is
+    compared too. Every error is read once more before it is believed, since a growing run replaces
+    its last unit.
 
     Parameters
     ----------
@@ -34,6 +37,9 @@ class CheckedArray:
         self._array = run.array(name)
         self._status = run.status  # what is written later is not checked by this view
         self._length = len(self._status)
+        # The digest of a seed is over its denoised states too, which this view does not read.
+        self._alone = name == "sample" and not run.spec.sampler_spec.denoised
+        self._known = slice(0, 0), np.zeros(0, dtype=np.uint64)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +79,10 @@ class CheckedArray:
         except Exception:  # whatever a decoder raises; the second read decides
             try:
                 self._array = self.run.array(self.name)
+                self._known = slice(0, 0), self._known[1][:0]
                 block = self._read(slots, rows)
+            except CorruptionError:  # of the digests; it names their seeds
+                raise
             except Exception as error:
                 raise self._damage(slots, rows, error) from error
         rest = tuple(
@@ -97,7 +106,25 @@ class CheckedArray:
             first = block.reshape(*block.shape[:2], -1)[written, :, 0]
             if np.isnan(first).any():
                 raise ValueError("written samples read as absent")
+        if self._alone and rows == slice(0, self.shape[1]):
+            found = SeedDigests(len(written))
+            for row in range(self.shape[1]):
+                found.add(block[:, row] if len(written) == len(block) else block[written, row])
+            others = written[found.values() != self._digests(slots)[written]]
+            if len(others):
+                raise _OtherStatesError((slots.start + others).tolist())
         return block
+
+    def _digests(self, slots: slice) -> NDArray[np.uint64]:
+        """Return what is recorded of slots; that of their units is kept for the next ones."""
+        known, digests = self._known
+        if not known.start <= slots.start <= slots.stop <= known.stop:
+            unit = self.run.unit_length
+            stop = min(-(-slots.stop // unit) * unit, self._length)
+            known = slice(slots.start // unit * unit, stop)
+            digests = self.run.recorded("digest", known)
+            self._known = known, digests
+        return digests[slots.start - known.start : slots.stop - known.start]
 
     def _absent_shards(self, written: NDArray[np.int64], rows: slice) -> list[str]:
         shards = self._array.shards
@@ -120,11 +147,15 @@ class CheckedArray:
         length = self.chunks[0]
         for start in range(slots.start // length * length, slots.stop, length):
             part = slice(max(start, slots.start), min(start + length, slots.stop))
-            for row in range(rows.start, rows.stop):
-                try:
-                    self._read(part, slice(row, row + 1))
-                except Exception:  # any decoding error marks the chunk
-                    bad_slots.update(range(part.start, part.stop))
+            bad = {
+                row: self._bad_slots(part, slice(row, row + 1))
+                for row in range(rows.start, rows.stop)
+            }
+            if not any(bad.values()):  # each row is whole: only their digest can be another
+                bad = dict.fromkeys(bad, self._bad_slots(part, rows))
+            for row, found in bad.items():
+                if found:
+                    bad_slots.update(found)
                     bad_rows.add(row)
         seeds = self.run.seeds[sorted(bad_slots)] if bad_slots else self.run.seeds[slots]
         steps = [
@@ -142,6 +173,23 @@ class CheckedArray:
             "Every written state agrees with its checksum.",
             action,
         )
+
+    def _bad_slots(self, slots: slice, rows: slice) -> list[int]:
+        try:
+            self._read(slots, rows)
+        except _OtherStatesError as error:
+            return error.slots
+        except Exception:  # any decoding error marks the chunk
+            return [*range(slots.start, slots.stop)]
+        return []
+
+
+class _OtherStatesError(ValueError):
+    """The states of some slots are whole, and not those of the recorded digests."""
+
+    def __init__(self, slots: list[int]) -> None:
+        super().__init__("the digests that are recorded are those of other states")
+        self.slots = slots
 
 
 def _as_slice(key: Any, length: int) -> slice:  # noqa: ANN401  # a slice or an integer

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reprostore.errors import FormatError
+from reprostore.store.links import dead_end, leads_back
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What the system says of a path that leads to no file."""
@@ -45,7 +46,14 @@ class StoreFiles(Protocol):
         """Return the names of the folders directly below a key, sorted."""
 
     def walk(self, key: str = "") -> Iterator[str]:
-        """Yield the keys of all files below a key, sorted."""
+        """Yield the keys of all files below a key, sorted.
+
+        Links are followed, as by all who read. One that leads nowhere, or back to a folder above
+        it, counts as a file, and so does a folder that the system does not list.
+        """
+
+    def dead_end(self, key: str) -> str | None:
+        """Say why nothing is read below a key although something has its name, if that is so."""
 
 
 class FolderFiles:
@@ -94,8 +102,27 @@ class FolderFiles:
 
     def walk(self, key: str = "") -> Iterator[str]:
         """Yield the keys of all files below a key, sorted."""
-        files = (file for file in (self.path / key).rglob("*") if not file.is_dir())
-        yield from sorted(file.relative_to(self.path).as_posix() for file in files)
+        found, folders = list[str](), [key.strip("/")]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(self.path / folder) as entries:
+                    for entry in entries:
+                        name = f"{folder}/{entry.name}".lstrip("/")
+                        goes_on = (
+                            Path(entry).is_dir() and not leads_back(self.path, name)
+                            if entry.is_symlink()
+                            else entry.is_dir()
+                        )
+                        (folders if goes_on else found).append(name)
+            except OSError as error:
+                if error.errno not in _ABSENT:  # what was removed meanwhile
+                    found.append(folder)
+        yield from sorted(found)
+
+    def dead_end(self, key: str) -> str | None:
+        """Say why nothing is read below a key although something has its name, if that is so."""
+        return dead_end(self.path, key)
 
 
 class ArchiveFiles:
@@ -194,6 +221,9 @@ class ArchiveFiles:
         """Yield the keys of all files below a key, sorted."""
         prefix = f"{key}/" if key else ""
         yield from sorted(name for name in self._members if name.startswith(prefix))
+
+    def dead_end(self, key: str) -> str | None:
+        """Return None: an archive has no links."""
 
 
 def _top_folder(names: list[str]) -> str:

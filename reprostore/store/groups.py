@@ -27,18 +27,27 @@ _REASONS = {
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, what: str = "The store") -> Iterator[None]:
     """Turn the operating system's refusals to write into one clear paragraph."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            ends = [Path(end) for end in (error.filename, error.filename2) if end is not None]
+            part = next((end for end in ends if end.is_relative_to(path)), path)
+            raise StorageError(
+                f"{what} {path} lies in part on another file system ({part}).",
+                "What is written appears whole, in one move, which leads from one place to another "
+                "of the same file system.",
+                "Nothing that was finished is lost: put the folder itself in the place of the link "
+                "that leads there, or move the whole store to the other file system, and run the "
+                "same command again.",
+            ) from error
         if isinstance(error, StorageError) or error.errno not in _REASONS:
             raise
         raise StorageError(
-            f"The store {path} cannot be written: {_REASONS[error.errno]} "
-            f"({error.filename or path}).",
-            "Writing needs free space and write permission for the store and the folder it "
-            "lies in.",
+            f"{what} {path} cannot be written: {_REASONS[error.errno]} ({error.filename or path}).",
+            "Writing needs free space and write permission for it and the folder it lies in.",
             "Nothing that was finished is lost: make room or give permission, and run the same "
             "command again.",
         ) from error
@@ -116,6 +125,12 @@ def _make_parent(folder: Path, place: Path) -> None:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process made it
             raise
         shutil.rmtree(folder)
+
+
+def sweep_partial(store_path: Path, target: str) -> None:
+    """Remove a group's temporary files of a writer that was killed; the caller holds its lock."""
+    for leftover in list((store_path / target).rglob("*.partial")):
+        leftover.unlink(missing_ok=True)
 
 
 def remove_group(store_path: Path, target: str) -> None:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 
 from reprostore.canonical import fingerprint, to_jsonable
@@ -17,8 +16,11 @@ from reprostore.store.groups import staged_group
 from reprostore.store.locks import locked
 from reprostore.store.present import require_files
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def write_labelled(store_path: Path, target: str, dataset: xr.Dataset) -> None:
+
+def write_labelled(store_path: Path, target: str, dataset: "xr.Dataset") -> None:
     """Write a small Dataset as a group, replacing what stands there in one move.
 
     Text is not in the Zarr version 3 specification: a text coordinate is written as the integers
@@ -93,8 +95,18 @@ def read_attributes(store_path: Path, target: str) -> dict[str, Any] | None:
     return dict(group.attrs.asdict())
 
 
-def read_labelled(store_path: Path, target: str) -> xr.Dataset:
+def read_labelled(store_path: Path, target: str, *, sealed: bool = False) -> "xr.Dataset":
     """Read a group that `write_labelled` wrote, with its text coordinates restored.
+
+    Parameters
+    ----------
+    store_path : Path
+        Folder of the store.
+    target : str
+        Path of the group in the store.
+    sealed : bool
+        Refuse a group without a checksum of its attributes, which those that were made earlier
+        do not have.
 
     Raises
     ------
@@ -133,12 +145,20 @@ def read_labelled(store_path: Path, target: str) -> xr.Dataset:
         name: _form(array, getattr(array.metadata, "dimension_names", None) or (), array.attrs)
         for name, array in arrays.items()
     }
+    if checksum is None and sealed:
+        raise CorruptionError(
+            f"The group {target} has no checksum of its attributes.",
+            "What is used again was made with one.",
+            action,
+        )
     if checksum not in (None, fingerprint([recorded, forms])):
         raise CorruptionError(
             f"The attributes of the group {target}, or those of its variables, were changed.",
             "They agree with the checksum beside them.",
             action,
         )
+    import xarray as xr  # it takes long to import, and most commands read no results
+
     variables: dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any], dict[str, Any]]] = {}
     for name, array in arrays.items():
         require_files(store_path, array, action)
@@ -171,7 +191,7 @@ def _values(array: "zarr.Array[Any]") -> np.ndarray[Any, Any]:
         ) from error
 
 
-def read_cached(store_path: Path, target: str, key: str, value: Any) -> xr.Dataset | None:  # noqa: ANN401
+def read_cached(store_path: Path, target: str, key: str, value: Any) -> "xr.Dataset | None":  # noqa: ANN401
     """Read a group that can be made again, if it is whole and made from the same.
 
     Parameters
@@ -186,12 +206,12 @@ def read_cached(store_path: Path, target: str, key: str, value: Any) -> xr.Datas
     Returns
     -------
     xarray.Dataset or None
-        None where it is absent, stale or damaged.
+        None where it is absent, stale or damaged, or has no checksum.
     """
     try:
         attributes = read_attributes(store_path, target)
         if attributes is None or attributes.get(key) != value:
             return None
-        return read_labelled(store_path, target)
+        return read_labelled(store_path, target, sealed=True)
     except CorruptionError:  # what is in doubt is made again
         return None

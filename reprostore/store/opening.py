@@ -10,8 +10,8 @@ from reprostore.errors import CorruptionError, SpecError, StorageError
 from reprostore.store.about import FORMAT, now, read_root_attributes
 from reprostore.store.groups import staged_group, storage_errors, sweep_staging
 from reprostore.store.locks import locked
-from reprostore.store.nesting import require_outside
 from reprostore.store.root import SampleStore
+from reprostore.store.targets import require_target
 
 
 def create_store(
@@ -39,6 +39,8 @@ def create_store(
     ------
     FormatError
         Something else stands at this path.
+    IdentityError
+        It would lie below a file, or a link that leads nowhere.
     SpecError
         It lies in another store, or is named like an archive.
     StorageError
@@ -48,7 +50,7 @@ def create_store(
     with storage_errors(path):
         if not _is_free(path):
             return open_store(path, mode="r+")
-        require_outside(path, "The new store")
+        require_target(path, "The new store")
         if path.suffix == ".zip":
             raise SpecError(
                 f"A new store was to be made at {path}.",

@@ -4,9 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from reprostore.errors import MissingDataError, StorageError
 from reprostore.specs import RunSpec
@@ -17,8 +15,12 @@ from reprostore.store.files import StoreFiles, run_folders, store_files
 from reprostore.store.groups import staged_group
 from reprostore.store.identity import check_identity
 from reprostore.store.locks import locked
-from reprostore.store.reading import Names, combined_samples
 from reprostore.store.run import Run, StepTable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from reprostore.store.reading import Names
 
 Chosen = str | Sequence[str] | None
 """One name, several, or all."""
@@ -142,7 +144,7 @@ class SampleStore:
         models: Chosen = None,
         samplers: Chosen = None,
         conditions: Chosen = None,
-    ) -> xr.Dataset:
+    ) -> "xr.Dataset":
         """Return the samples of runs over (model, sampler, condition, seed, step), lazily.
 
         Nothing is filled or cast: the result has the seeds that all chosen runs have written,
@@ -166,6 +168,8 @@ class SampleStore:
         SpecError
             Steps, shapes or dtypes differ.
         """
+        from reprostore.store.reading import combined_samples  # dask takes long to import
+
         names = _names(models, samplers, conditions)
         return combined_samples(self.runs(*names), names, final=False)
 
@@ -174,11 +178,13 @@ class SampleStore:
         models: Chosen = None,
         samplers: Chosen = None,
         conditions: Chosen = None,
-    ) -> xr.Dataset:
+    ) -> "xr.Dataset":
         """Return the last state of every run over (model, sampler, condition, seed), lazily.
 
         Like `samples`, but runs may have different numbers of steps.
         """
+        from reprostore.store.reading import combined_samples  # dask takes long to import
+
         names = _names(models, samplers, conditions)
         return combined_samples(self.runs(*names), names, final=True)
 
@@ -224,6 +230,6 @@ class SampleStore:
             )
 
 
-def _names(*chosen: Chosen) -> Names:
+def _names(*chosen: Chosen) -> "Names":
     models, samplers, conditions = ([c] if isinstance(c, str) else c for c in chosen)
     return models, samplers, conditions

@@ -68,6 +68,7 @@ class StoredRun:
         self.path = path
         self.read_only = read_only
         self.zarr_store = zarr_store(store_path, read_only=read_only)
+        self._told_apart = 0
 
     def __repr__(self) -> str:
         """Show the run's path and how much of it is written."""
@@ -95,7 +96,7 @@ class StoredRun:
         Raises
         ------
         CorruptionError
-            The group's attributes are not those of a run.
+            The group's attributes are not those of a run, or of another one.
         """
         try:
             group = zarr.open_group(self.zarr_store, path=self.group, mode="r", zarr_format=3)
@@ -118,6 +119,13 @@ class StoredRun:
                 "A run's attributes are never changed after it was created.",
                 f"Restore {self.store_path / self.group / 'zarr.json'} from a copy, or delete the "
                 "run's folder and generate it again.",
+            )
+        if spec.path != self.path:
+            raise CorruptionError(
+                f"The folder {self.group} holds the run {spec.path}.",
+                "A run lies in the folder of its model, sampler and condition.",
+                f"Restore {self.store_path / self.group} from a copy, or move the folder back to "
+                f"runs/{spec.path} if it was moved.",
             )
         return spec
 
@@ -188,7 +196,21 @@ class StoredRun:
                 f"Restore {self.store_path / self.group / 'seed'} from a copy, or delete the "
                 "run's folder and generate it again.",
             )
+        if status_length > self._told_apart:
+            self._refuse_equal(seeds)
+            self._told_apart = status_length
         return seeds
+
+    def _refuse_equal(self, seeds: NDArray[np.int64]) -> None:
+        numbers, counts = np.unique(seeds, return_counts=True)
+        if len(numbers) < len(seeds):
+            raise CorruptionError(
+                f"The seeds {seeds_text(numbers[counts > 1])} of the run {self.path} are in it "
+                "more than once.",
+                "Every slot of a run has a seed of its own.",
+                f"Restore {self.store_path / self.group / 'seed'} from a copy, or delete the "
+                "run's folder and generate it again.",
+            )
 
     def written(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the written slots and their seeds, (written,) each."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -10,42 +9,15 @@ from numpy.typing import NDArray
 
 from reprostore.canonical import fingerprint
 from reprostore.errors import SpecError
-from reprostore.seeds import parse_ranges
+from reprostore.seeds import parse_ranges, shorten
 from reprostore.sharing.checks.forms import ArrayForm
+from reprostore.sharing.checks.neighbor_pairs import VectorGroups, other_values
 from reprostore.sharing.checks.neighbors import neighbor_values
+from reprostore.sharing.checks.run_facts import RunFacts
 from reprostore.sharing.checks.vectors import stale_vectors
 from reprostore.store.files import StoreFiles
 
 Judged = tuple[Literal["attributes", "values", "length", "stale", "unchecked"], str]
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """A run as it is stored today.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Of its spec.
-    withheld : bool
-        Whether its samples are not in the store.
-    seeds, digests : ndarray, (slot,)
-        Of every slot.
-    written : ndarray of bool, (slot,)
-        Which slots are written.
-    """
-
-    fingerprint: str
-    withheld: bool
-    seeds: NDArray[np.int64]
-    digests: NDArray[np.uint64]
-    written: NDArray[np.bool_]
-
-    @cached_property
-    def samples(self) -> str:
-        """Fingerprint of the written seeds and their digests."""
-        slots = np.flatnonzero(self.written)
-        return fingerprint([self.seeds[slots].tolist(), self.digests[slots].tolist()])
 
 
 @dataclass
@@ -85,6 +57,11 @@ class Inputs:
             return facts is not None and not facts.withheld
         return self._has_items(parts[2])
 
+    def kept(self, path: str) -> NDArray[np.bool_] | None:
+        """Return which slots of a run are written, if its vectors cannot be made again."""
+        facts = self.runs.get(path)
+        return facts.written if facts is not None and facts.withheld else None
+
     def _has_items(self, text: str) -> bool:
         name = text.partition("@")[0]
         return name in self.datasets and name not in self.withheld
@@ -122,8 +99,11 @@ class Inputs:
         elif family == "neighbors":
             yield from self._of_neighbors(rest, made_from)
             queries, corpus = self._searched(rest, made_from)
-            for what in neighbor_values(files, group, forms, queries, corpus):
-                yield "values", what
+            told = list(neighbor_values(files, group, forms, queries, corpus))
+            if not told and queries is not None and corpus is not None:
+                vectors = VectorGroups(files, made_from.get("encoder"), self.datasets, self.runs)
+                told = list(other_values(group, forms, vectors))
+            yield from (("values", what) for what in told)
         else:
             yield from self._of_result(rest[1], attributes, made_from)
 
@@ -135,7 +115,12 @@ class Inputs:
                 "attributes",
                 "The recorded encoder has another fingerprint than the recorded one.",
             )
-        _, _, kind, *names = group.split("/")
+        _, encoder, kind, *names = group.split("/")
+        if "name" not in attributes:
+            yield "unchecked", "Its attributes, made earlier, do not say the name of the encoder."
+        elif attributes["name"] != encoder:
+            named = shorten(str(attributes["name"]))
+            yield "attributes", f"The vectors are those of the encoder {named}, not of {encoder}."
         if kind == "runs":
             yield from self._of_run("/".join(names), made_from.get("run"), None)
         else:

@@ -15,7 +15,12 @@ from reprostore.sharing.checks.findings import (
     Kind,
     Mending,
 )
-from reprostore.sharing.checks.forms import ArrayForm, array_form, group_attributes
+from reprostore.sharing.checks.forms import (
+    ArrayForm,
+    array_form,
+    group_attributes,
+    require_no_attributes,
+)
 from reprostore.sharing.checks.vectors import item_vectors, run_vectors
 from reprostore.store.files import StoreFiles, run_folders
 
@@ -105,13 +110,21 @@ def check_cache(files: StoreFiles, group: str, keys: Sequence[str], inputs: Inpu
         if family != "embeddings":
             checked.chunks += _labelled(files, group, attributes, forms)
             _check_attributes(attributes, forms, about)
-        elif place[0] == "runs":
-            checked.chunks += run_vectors(files, group, keys, forms)
         else:
-            checked.chunks += item_vectors(files, group, keys, forms)
+            for array in about.values():
+                require_no_attributes(array)
+            if place[0] == "runs":
+                kept = inputs.kept("/".join(place[1:]))
+                checked.chunks += run_vectors(files, group, keys, forms, kept)
+            else:
+                kept_items = place[1] in inputs.withheld
+                checked.chunks += item_vectors(files, group, keys, forms, kept=kept_items)
     except Damage as damage:
         wrong("checksum", group, f"The group {damage}.")
         return checked
+    if family != "embeddings" and "checksum" not in attributes:
+        again = MADE_AGAIN if replaceable else "Where its vectors are not here, receive it again."
+        note("stale", "Its attributes, made earlier, have no checksum: it is not used.", again)
     for kind, what in inputs.judged(files, group, attributes, forms, keys):
         if kind in ("attributes", "values", "length"):
             wrong(kind, group, what)
@@ -163,6 +176,9 @@ def _check_attributes(
         }
         for name, form in forms.items()
     }
+    if "checksum" not in attributes:
+        for array in about.values():
+            require_no_attributes(array)
     rest = {name: value for name, value in attributes.items() if name != "checksum"}
     if attributes.get("checksum") not in (None, fingerprint([rest, described])):
         raise Damage("has attributes, or variables of it have, that do not agree with the checksum")

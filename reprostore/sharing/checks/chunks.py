@@ -121,6 +121,9 @@ def open_shard(files: StoreFiles, key: str, form: ArrayForm) -> Shard | None:
     try:
         size = files.size(key)
         if size is None:
+            reason = files.dead_end(key)
+            if reason is not None:
+                raise Damage(f"{UNREADABLE} ({reason})")
             return None
         if not form.sharded:
             spans = np.asarray([0, size], dtype=np.uint64).reshape((1,) * len(form.shape) + (2,))

@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.datasets.content import Content
+from reprostore.seeds import shorten
 from reprostore.sharing.checks.chunks import Shard, each_block, file_key, open_shard, read_chunk
 from reprostore.sharing.checks.findings import Damage, Finding, Kind, numbers_text
-from reprostore.sharing.checks.forms import LENGTH_LIMIT, ArrayForm, array_form, group_attributes
+from reprostore.sharing.checks.forms import (
+    LENGTH_LIMIT,
+    ArrayForm,
+    array_form,
+    group_attributes,
+    require_no_attributes,
+)
 from reprostore.sharing.checks.states import workers
 from reprostore.specs import DatasetSpec
+from reprostore.store.dataset_attributes import unsealed
 from reprostore.store.files import StoreFiles
 
 _DIMS = ("train_index", "channel", "y", "x")
@@ -78,8 +86,11 @@ def check_dataset(
 
     try:
         attributes = group_attributes(files, group)
-        checked.fingerprint = _recorded(attributes)
+        checked.fingerprint = _recorded(name, attributes)
+        if "checksum" not in attributes:
+            checked.findings.append(_unsealed(group))
         checked.withheld = attributes.get("withheld") is True
+        checked.findings += _others(files, group)
         if checked.withheld:
             checked.length = _withheld(files, group, attributes)
             return checked
@@ -89,6 +100,7 @@ def check_dataset(
     try:
         form, about = array_form(files, f"{group}/item")
         _check_form(form, about)
+        require_no_attributes(about, "length")
     except Damage as damage:
         wrong("array", "item", f"The array item {damage}.")
         return checked
@@ -114,11 +126,16 @@ def check_dataset(
     return checked
 
 
-def _recorded(attributes: dict[str, Any]) -> str:
-    if attributes.keys() not in ({"dataset"}, {"dataset", "withheld", "items"}):
+def _recorded(name: str, attributes: dict[str, Any]) -> str:
+    if attributes.keys() - {"checksum"} not in ({"dataset"}, {"dataset", "withheld", "items"}):
         raise Damage("has other attributes than `dataset`")
     try:
-        recorded = dict(attributes["dataset"])
+        recorded = unsealed(name, attributes)["dataset"]
+    except ValueError as error:
+        raise Damage(f"has attributes that cannot be used ({shorten(str(error), 100)})") from error
+    except Exception as error:  # whatever an edited attribute leads to
+        raise Damage("has attributes that are not those of a dataset") from error
+    try:
         beside = [recorded.pop(key) for key in _BESIDE_SPEC]
         DatasetSpec.model_validate(recorded)
     except Exception as error:  # whatever an edited attribute leads to
@@ -126,6 +143,26 @@ def _recorded(attributes: dict[str, Any]) -> str:
     if not isinstance(beside[-1], str):
         raise Damage("has no fingerprint")
     return beside[-1]
+
+
+def _unsealed(group: str) -> Finding:
+    return Finding(
+        damage=False,
+        kind="unchecked",
+        place=group,
+        what="The attributes of the dataset have no checksum, as those that were made earlier: "
+        "whether they were changed, such as which items are held out, cannot be seen.",
+        action="Compare them with the study; `repro merge` into a new store gives them one.",
+        group=group,
+    )
+
+
+def _others(files: StoreFiles, group: str) -> Iterator[Finding]:
+    for name in files.folders(group):
+        if name not in ("item", "label"):
+            what = f"The dataset has the folder {shorten(name)}, which is none of its arrays."
+            action = "Delete this folder when no process writes, or restore it from a copy."
+            yield Finding(True, "array", f"{group}/{name}", what, action, group)
 
 
 def _withheld(files: StoreFiles, group: str, attributes: dict[str, Any]) -> int:
@@ -137,8 +174,9 @@ def _withheld(files: StoreFiles, group: str, attributes: dict[str, Any]) -> int:
         raise Damage("does not say how many items were withheld, of which shape")
     if dtype not in ("uint8", "float32"):
         raise Damage("does not say of which dtype the withheld items are")
-    if files.exists(f"{group}/item"):
-        raise Damage("has items, although they are withheld")
+    for name in ("item", "label"):
+        if files.exists(f"{group}/{name}"):
+            raise Damage(f"has the array {name}, although its items are withheld")
     return int(lengths[0])
 
 
@@ -155,7 +193,8 @@ def _labels(files: StoreFiles, group: str, checked: CheckedDataset) -> NDArray[n
     array = f"{group}/label"
     if not files.exists(array):
         return None
-    form, _ = array_form(files, array)
+    form, about = array_form(files, array)
+    require_no_attributes(about)
     if form.shape != (checked.length,) or form.dtype != "int64" or form.sharded:
         raise Damage("is not that of the items")
     parts = []

@@ -2,12 +2,14 @@
 
 import json
 import math
-from collections.abc import Container
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from reprostore.seeds import shorten
+from reprostore.sharing.checks.codecs import check_codecs
 from reprostore.sharing.checks.findings import UNREADABLE, Damage
 from reprostore.store.files import StoreFiles
 
@@ -26,12 +28,8 @@ _ARRAY_KEYS = frozenset(
     ["attributes", "chunk_grid", "chunk_key_encoding", "codecs", "data_type", "dimension_names",
      "fill_value", "node_type", "shape", "storage_transformers", "zarr_format"]
 )  # fmt: skip
-_SETTINGS: dict[tuple[str, str], Container[object]] = {
-    ("bytes", "endian"): ("little",),
-    ("zstd", "level"): range(-(2**17), 23),
-    ("zstd", "checksum"): (True, False),
-}
-"""What settings of codecs may be."""
+_KEY_ENCODING = {"name": "default", "configuration": {"separator": "/"}}
+_GROUP_KEYS = frozenset(["attributes", "node_type", "zarr_format"])
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,10 @@ def read_json(files: StoreFiles, key: str) -> dict[str, Any]:
         size = files.size(key) or 0
         document = json.loads(files.read(key)) if size <= METADATA_LIMIT else None
     except FileNotFoundError as error:
-        raise Damage("has no file zarr.json") from error
+        reason = files.dead_end(key)
+        raise Damage(
+            "has no file zarr.json" if reason is None else f"{UNREADABLE} ({reason})"
+        ) from error
     except OSError as error:
         raise Damage(f"{UNREADABLE} (zarr.json: {error.strerror})") from error
     except Exception as error:  # no JSON, other encodings, nested too deeply, unreadable
@@ -120,9 +121,11 @@ def group_attributes(files: StoreFiles, group: str) -> dict[str, Any]:
         Its zarr.json is absent, damaged, or not that of a group.
     """
     document = read_json(files, f"{group}/zarr.json" if group else "zarr.json")
+    _require_keys(document, _GROUP_KEYS)
     attributes = document.get("attributes", {})
     if (
-        document.get("zarr_format") != 3
+        type(document.get("zarr_format")) is not int
+        or document["zarr_format"] != 3
         or document.get("node_type") != "group"
         or not isinstance(attributes, dict)
     ):
@@ -140,9 +143,7 @@ def array_form(files: StoreFiles, array: str) -> tuple[ArrayForm, dict[str, Any]
         and crc32c and nothing else.
     """
     document = read_json(files, f"{array}/zarr.json")
-    unknown = sorted(document.keys() - _ARRAY_KEYS)
-    if unknown:
-        raise Damage(f"has the unknown entries {', '.join(unknown)} in its zarr.json")
+    _require_keys(document, _ARRAY_KEYS)
     attributes = document.get("attributes", {})
     if not isinstance(attributes, dict):
         raise Damage("has attributes that are no object")
@@ -154,31 +155,43 @@ def array_form(files: StoreFiles, array: str) -> tuple[ArrayForm, dict[str, Any]
         raise Damage("has a zarr.json that does not describe an array") from error
 
 
+def require_no_attributes(attributes: Mapping[str, Any], *but: str) -> None:
+    """Refuse attributes of an array: xarray reads other numbers under some of them."""
+    others = sorted(attributes.keys() - set(but))
+    if others:
+        raise Damage(f"has the attributes {shorten(', '.join(others))}, which it has no use for")
+
+
+def _require_keys(document: dict[str, Any], known: frozenset[str]) -> None:
+    """Refuse entries that are none of this format: readers may take them for what is stored."""
+    unknown = sorted(document.keys() - known)
+    if unknown:
+        raise Damage(f"has the unknown entries {shorten(', '.join(unknown))} in its zarr.json")
+
+
 def _form(document: dict[str, Any]) -> ArrayForm:
-    if document["zarr_format"] != 3 or document["node_type"] != "array":
+    version, kind = document["zarr_format"], document["node_type"]
+    if type(version) is not int or (version, kind) != (3, "array"):
         raise Damage("is no array of Zarr version 3")
     dtype = document["data_type"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise Damage(f"holds {str(dtype)[:40]!r}, which are no numbers of this format")
     shape = _lengths(document["shape"], 0)
-    grid = document["chunk_grid"]
-    encoding = document["chunk_key_encoding"]
-    separator = encoding.get("configuration", {}).get("separator", "/")
-    if grid["name"] != "regular" or encoding["name"] != "default" or separator != "/":
-        raise Damage("has files that are not named and cut as in this format")
-    if document.get("storage_transformers"):
+    grid = _settings(document["chunk_grid"], "regular", ["chunk_shape"])
+    if document["chunk_key_encoding"] != _KEY_ENCODING:
+        raise Damage("has files that are not named as in this format")
+    if document.get("storage_transformers", []) != []:
         raise Damage("has storage transformers")
-    shard = _lengths(grid["configuration"]["chunk_shape"], 1)
-    chunk, sharded = _chunk(document["codecs"], shard)
-    dims = document.get("dimension_names") or []
-    if not all(isinstance(dim, str) for dim in dims) or len(dims) != len(shape):
+    shard = _lengths(grid["chunk_shape"], 1)
+    chunk, sharded = _chunk(document["codecs"], shard, np.dtype(dtype).itemsize)
+    dims = document.get("dimension_names", [])  # without dimensions none are written
+    if type(dims) is not list or [type(dim) for dim in dims] != [str] * len(shape):
         raise Damage("has not one name for each dimension")
-    fill = document["fill_value"]
     if len(shape) != len(shard):
         raise Damage("has chunks of another number of dimensions")
-    if type(fill) not in (int, float, str) or fill not in (
-        ("NaN",) if dtype.startswith("float") else (0, -1)
-    ):
+    fill = document["fill_value"]
+    fills = {"f": ("NaN",), "i": (0, -1), "u": (0,)}[np.dtype(dtype).kind]
+    if type(fill) not in (int, str) or fill not in fills:
         raise Damage("has another fill value than arrays of this format")
     form = ArrayForm(shape, tuple(dims), dtype, shard, chunk, fill, sharded)
     if form.chunk_bytes > CHUNK_LIMIT:
@@ -186,38 +199,37 @@ def _form(document: dict[str, Any]) -> ArrayForm:
     return form
 
 
-def _chunk(codecs: list[Any], shard: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
-    names = [codec["name"] for codec in codecs]
-    if names == ["sharding_indexed"]:
-        inner = codecs[0]["configuration"]
-        _check_codecs(inner["index_codecs"], ["bytes", "crc32c"], "an index of shards with ")
-        if inner.get("index_location", "end") != "end":
+def _settings(part: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401
+    """Return the configuration of a part of the metadata, which has these keys and no others."""
+    if part.keys() != {"name", "configuration"} or part["name"] != name:
+        raise Damage(f"has files that are not cut as in this format ({name})")
+    settings: dict[str, Any] = part["configuration"]
+    if settings.keys() != set(keys):
+        raise Damage(f"has other settings of {name} than {', '.join(keys)}")
+    return settings
+
+
+def _chunk(
+    codecs: list[Any], shard: tuple[int, ...], itemsize: int
+) -> tuple[tuple[int, ...], bool]:
+    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
+        keys = ["chunk_shape", "codecs", "index_codecs", "index_location"]
+        inner = _settings(codecs[0], "sharding_indexed", keys)
+        check_codecs(inner["index_codecs"], ["bytes", "crc32c"], "an index of shards with ", 8)
+        if inner["index_location"] != "end":
             raise Damage("has shards whose index is not at their end")
         chunk = _lengths(inner["chunk_shape"], 1)
-        _chunk(inner["codecs"], chunk)
+        check_codecs(inner["codecs"], ["bytes", "zstd", "crc32c"], "", itemsize)
         if len(chunk) != len(shard) or any(a % b for a, b in zip(shard, chunk, strict=True)):
             raise Damage("has shards that are not whole chunks")
         return chunk, True
-    _check_codecs(codecs, ["bytes", "zstd", "crc32c"], "")
+    check_codecs(codecs, ["bytes", "zstd", "crc32c"], "", itemsize)
     return shard, False
 
 
-def _check_codecs(codecs: list[Any], expected: list[str], of: str) -> None:
-    """Refuse other codecs, and settings of these under which zarr reads other numbers or none."""
-    names = [codec["name"] for codec in codecs]
-    if names != expected:
-        found = ", ".join(map(str, names))[:60]
-        raise Damage(f"has {of}the codecs {found}, not {', '.join(expected)}")
-    for codec in codecs:
-        settings = codec.get("configuration", {})
-        for name, value in settings.items():
-            known = _SETTINGS.get((codec["name"], name))
-            if known is None or type(value) not in (int, bool, str) or value not in known:
-                raise Damage(f"has {of}the codec {codec['name']} with another setting of {name}")
-
-
 def _lengths(values: Any, least: int) -> tuple[int, ...]:  # noqa: ANN401  # any JSON value
-    lengths = tuple(values)
-    if not all(type(n) is int and least <= n <= LENGTH_LIMIT for n in lengths):
+    if type(values) is not list or not all(
+        type(n) is int and least <= n <= LENGTH_LIMIT for n in values
+    ):
         raise Damage("has lengths that are no numbers in range")
-    return lengths
+    return tuple(values)

@@ -1,6 +1,6 @@
 """Nearest neighbors against what they are of: their seeds or items, and which items were searched.
 
-The search itself is not repeated: that takes the vectors of all items.
+The search itself is not repeated: `neighbor_pairs` computes the stored pairs alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def neighbor_values(
         return
     try:
         asked, found, values = (
-            _whole(files, f"{group}/{array}", forms[array])
+            whole_array(files, f"{group}/{array}", forms[array])
             for array in (coordinate, "train_index", name)
         )
     except Damage as damage:  # replaced while it was read
@@ -80,7 +80,14 @@ def neighbor_values(
         yield "The array distance holds values below 0."
 
 
-def _whole(files: StoreFiles, array: str, form: ArrayForm) -> NDArray[Any]:
+def whole_array(files: StoreFiles, array: str, form: ArrayForm) -> NDArray[Any]:
+    """Read all of an array.
+
+    Raises
+    ------
+    Damage
+        A block of it cannot be read.
+    """
     values = np.empty(form.shape, dtype=form.dtype)
     for block in np.ndindex(*form.files):
         ((_, part),) = each_block(files, array, form, [block])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.layout import PROBE_LENGTH, PROBE_TOLERANCE
+from reprostore.layout import PROBE_LENGTH, probes_agree
 from reprostore.noise_probes import seed_probes
 from reprostore.specs import NOISE_CONTRACT, RunSpec
 
@@ -38,5 +38,5 @@ def wrong_probes(
     other = np.zeros(len(seeds), dtype=np.bool_)
     if spec.noise == NOISE_CONTRACT:
         expected = seed_probes(seeds, spec.sample_shape)[:, : first.shape[1]]
-        other = (np.abs(first - expected) > PROBE_TOLERANCE).any(axis=1) & ~absent
+        other = ~probes_agree(first, expected).all(axis=1) & ~absent
     return {} if spec.noise == "unknown" else {ABSENT: absent, OTHER: other}

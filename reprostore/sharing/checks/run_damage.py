@@ -8,9 +8,9 @@ from time import sleep
 import numpy as np
 from numpy.typing import NDArray
 
-from reprostore.sharing.checks.cache_inputs import RunFacts
 from reprostore.sharing.checks.findings import Damage, Finding, Kind
 from reprostore.sharing.checks.imported import check_imported
+from reprostore.sharing.checks.run_facts import RunFacts
 from reprostore.sharing.checks.run_identity import RunIdentity, run_identity
 from reprostore.sharing.checks.runs import RunCheck
 from reprostore.sharing.checks.states import Column, States, check_states

@@ -8,7 +8,7 @@ from reprostore.canonical import fingerprint
 from reprostore.seeds import SEED_LIMIT, shorten
 from reprostore.sharing.checks.findings import MAKE_READABLE, UNREADABLE, Damage, Finding, Mending
 from reprostore.sharing.checks.forms import ArrayForm, array_form, group_attributes
-from reprostore.sharing.checks.run_forms import STEP_ARRAYS, run_forms
+from reprostore.sharing.checks.run_forms import STEP_ARRAYS, run_forms, state_arrays
 from reprostore.specs import IMPORTED, RunSpec
 from reprostore.store.files import StoreFiles
 
@@ -87,21 +87,29 @@ def run_identity(files: StoreFiles, path: str) -> RunIdentity:
     withheld = attributes.get("withheld", False)
     if not isinstance(withheld, bool):
         raise Damage("has an attribute withheld that is neither true nor false")
-    findings = []
-    unknown = sorted(attributes.keys() - KNOWN_ATTRIBUTES)
-    if unknown:
-        findings.append(
-            Finding(
-                damage=True,
-                kind="attributes",
-                place=group,
-                what=f"The run has the unknown attributes {shorten(', '.join(unknown))}.",
-                action="Restore its zarr.json from a copy of the store.",
-                group=group,
-            )
-        )
+    findings = [*_unknown(files, group, attributes, spec, withheld=withheld)]
     forms, wrong = _forms(files, group, spec, withheld=withheld)
     return RunIdentity(path, spec, withheld, forms, (*findings, *wrong))
+
+
+def _unknown(
+    files: StoreFiles, group: str, attributes: dict[str, Any], spec: RunSpec, *, withheld: bool
+) -> Iterator[Finding]:
+    """Tell of all that a run has and its spec does not imply: readers show it as a part of it."""
+    restore = "Restore its zarr.json from a copy of the store."
+    unknown = sorted(attributes.keys() - KNOWN_ATTRIBUTES)
+    if unknown:
+        what = f"The run has the unknown attributes {shorten(', '.join(unknown))}."
+        yield Finding(True, "attributes", group, what, restore, group)
+    there = set(files.folders(group))
+    states = there & {*state_arrays(spec)}
+    if withheld and states:
+        what = f"The run has {' and '.join(sorted(states))}, although its samples are withheld."
+        yield Finding(True, "attributes", group, what, restore, group)
+    for name in sorted(there - run_forms(spec, 1, withheld=False).keys()):
+        what = f"The run has the folder {shorten(name)}, which is none of its arrays."
+        action = "Delete it when no process writes, or restore the run from a copy of the store."
+        yield Finding(True, "array", f"{group}/{name}", what, action, group)
 
 
 def _spec(attributes: dict[str, Any], path: str) -> RunSpec:

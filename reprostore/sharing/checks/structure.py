@@ -17,6 +17,7 @@ _ARRAYS = frozenset(
 )
 MANIFEST = "manifest-sha256.json"
 _FAMILIES = ("runs", "sessions", "datasets", "embeddings", "neighbors", "results")
+_FOLLOW = "Bring back what is to be found there, or delete the name: nothing below it was checked."
 _LISTED = 20
 """Files that are named one by one; of more, the number is told."""
 
@@ -97,7 +98,7 @@ def sessions(files: StoreFiles, told: Container[str] = ()) -> Iterator[Finding]:
 
 
 def strays(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
-    """Find files that belong to no array, and what killed writers left.
+    """Find files that belong to no array, what killed writers left, and names that lead nowhere.
 
     What a packed store has beside its groups, at the top, is no stray file.
     """
@@ -112,8 +113,14 @@ def strays(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
             left.append(key)
             continue
         array = _array_of(key)
-        if array is None or not _is_chunk(files, key, array, forms):
+        if array is not None and _is_chunk(files, key, array, forms):
+            continue  # where it cannot be read, that is told with the array
+        reason = files.dead_end(key)
+        if reason is None:
             foreign.append(key)
+        else:
+            what = f"{reason[0].upper()}{reason[1:]}."
+            yield Finding(True, "file", key, what, _FOLLOW)
     for key in left[:_LISTED]:
         yield _note("leftover", key, "A writer that was killed left this file")
     for key in foreign[:_LISTED]:

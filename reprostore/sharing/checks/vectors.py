@@ -13,9 +13,27 @@ from reprostore.store.files import StoreFiles
 
 
 def run_vectors(
-    files: StoreFiles, group: str, keys: Sequence[str], forms: dict[str, ArrayForm]
+    files: StoreFiles,
+    group: str,
+    keys: Sequence[str],
+    forms: dict[str, ArrayForm],
+    kept: NDArray[np.bool_] | None = None,
 ) -> int:
     """Read the vectors of a run and the digests that they were made from.
+
+    Parameters
+    ----------
+    files : StoreFiles
+        Of the store.
+    group : str
+        Path of the vectors.
+    keys : sequence of str
+        Keys of all their files.
+    forms : dict
+        Of their arrays.
+    kept : ndarray of bool, (slot,), optional
+        Which slots of a run are written whose samples are not in the store. Their vectors are
+        not made again, so that one without its digest is lost.
 
     Returns
     -------
@@ -25,7 +43,7 @@ def run_vectors(
     Raises
     ------
     Damage
-        A chunk is damaged, or a vector is absent that counts as made.
+        A chunk is damaged, a vector is absent that counts as made, or digests of kept ones are.
     """
     vector, made = _pair(forms, ("vector", "source_digest"), ("float32", "uint64"))
     if (vector.dims, made.dims) != (("seed", "step", "embedding"), ("slot", "step")):
@@ -41,6 +59,9 @@ def run_vectors(
         if block[0] >= made.files[0] or block[1] >= made.files[1]:
             continue
         digests = np.zeros(0, dtype=np.uint64)
+        start = block[0] * made.chunk[0]
+        if block not in known and kept is not None and kept[start : start + made.chunk[0]].any():
+            raise Damage("has vectors without the digests of what they were made from")
         if block in known:
             ((_, values),) = each_block(files, f"{group}/source_digest", made, [block])
             digests = _values(values, "source_digest")[:, 0]
@@ -89,9 +110,17 @@ def stale_vectors(
 
 
 def item_vectors(
-    files: StoreFiles, group: str, keys: Sequence[str], forms: dict[str, ArrayForm]
+    files: StoreFiles,
+    group: str,
+    keys: Sequence[str],
+    forms: dict[str, ArrayForm],
+    *,
+    kept: bool = False,
 ) -> int:
     """Read the vectors of a dataset, and which blocks of them are made.
+
+    Where they are `kept`, the items are not in the store: vectors are not made again, so that
+    without the marks that say so they are lost.
 
     Returns
     -------
@@ -116,6 +145,8 @@ def item_vectors(
     for _, values in each_block(files, f"{group}/block_done", done, _first(done, group, keys)):
         finished = set(np.flatnonzero(_values(values, "block_done")).tolist())
         chunks += 1
+    if kept and there and not chunks:
+        raise Damage("has vectors without the marks that say which of them are made")
     for block in sorted(there | finished):
         if block not in there:
             raise Damage(f"has no vectors in block {block}, although they were made")

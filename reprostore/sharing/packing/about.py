@@ -11,6 +11,7 @@ from reprostore.sharing.archives.manifest_claims import described_run
 from reprostore.sharing.packing.request import PackRequest
 from reprostore.sharing.packing.selection import Selection
 from reprostore.sharing.packing.snapshot import RunSnapshot
+from reprostore.specs import IMPORTED
 from reprostore.stored_dataset import StoredDataset
 
 _CREATOR = re.compile(r"(.+?)\s*<(https?://\S+)>")
@@ -36,8 +37,11 @@ class About:
         Root attributes of the packed store.
     runs, datasets, encoders, models : tuple of dict
         One each; plain JSON.
-    software : dict
-        Versions of what computed the samples, several where sessions differ.
+    software : tuple of dict
+        For each run, versions of what computed its samples, several where its sessions differ;
+        empty for imported ones.
+    families : frozenset of str
+        Groups of the store that are packed of what was made of samples, such as "neighbors".
     left_out : tuple of str
         What was not packed, and why.
     """
@@ -54,14 +58,16 @@ class About:
     datasets: tuple[dict[str, Any], ...]
     encoders: tuple[dict[str, Any], ...]
     models: tuple[dict[str, Any], ...]
-    software: dict[str, list[str]]
+    software: tuple[dict[str, list[str]], ...]
+    families: frozenset[str]
     left_out: tuple[str, ...]
 
     @classmethod
     def of(cls, chosen: Selection, request: PackRequest, folder: str) -> "About":
         """Gather what is said of a selection."""
         root = dict(chosen.store.attributes)
-        title = request.title or root.get("title") or folder.removesuffix(".zarr")
+        own = chosen.store.path.name.removesuffix(".zip").removesuffix(".zarr")
+        title = request.title or root.get("title") or own
         license_ = request.license or root.get("license")
         names = list(request.creators or root.get("creators") or ())
         root |= {"title": title, "license": license_, "creators": names}
@@ -69,11 +75,12 @@ class About:
             described_run(snapshot.run.spec, snapshot.seeds, withheld=snapshot.withheld)
             for snapshot in chosen.runs
         )
+        families = frozenset(group.partition("/")[0] for group in chosen.groups)
         return cls(
             folder=folder,
             title=str(title),
             license=None if license_ is None else str(license_),
-            description=request.description or _described(request.content, runs),
+            description=request.description or _described(request.content, families, runs),
             creators=tuple(_creator(str(name)) for name in names),
             published=request.published.isoformat(),
             content=request.content,
@@ -82,7 +89,8 @@ class About:
             datasets=tuple(_dataset(chosen, name) for name in chosen.datasets),
             encoders=tuple(_encoder(chosen, name) for name in chosen.encoders),
             models=tuple(_models(chosen.runs)),
-            software=_software(chosen),
+            software=tuple(_software(chosen, snapshot) for snapshot in chosen.runs),
+            families=families,
             left_out=tuple(chosen.left_out),
         )
 
@@ -141,9 +149,11 @@ def _models(runs: list[RunSnapshot]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _software(chosen: Selection) -> dict[str, list[str]]:
+def _software(chosen: Selection, snapshot: RunSnapshot) -> dict[str, list[str]]:
+    if snapshot.run.spec.sampler_spec.scheduler == IMPORTED:
+        return {}
     found: dict[str, set[str]] = {}
-    for number in chosen.sessions():
+    for number in snapshot.sessions:
         versions = chosen.store.session(number).get("versions")
         for name, version in versions.items() if isinstance(versions, dict) else ():
             found.setdefault(str(name), set()).add(str(version))
@@ -155,11 +165,17 @@ def _creator(text: str) -> tuple[str, str | None]:
     return (text.strip(), None) if match is None else (match[1], match[2])
 
 
-def _described(content: str, runs: tuple[dict[str, Any], ...]) -> str:
-    what = {
-        "all": "Samples of diffusion models, with what was made of them",
-        "samples": "Samples of diffusion models",
-        "vectors": "Vectors and nearest neighbors of samples of diffusion models, without images",
-    }[content]
-    total = sum(run["samples"] for run in runs)
-    return f"{what}: {total:,} samples in {len(runs)} runs, a reprostore sample store (Zarr)."
+def counted(number: int, what: str) -> str:
+    """Write how many there are of what has a plural in s."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _described(content: str, families: frozenset[str], runs: tuple[dict[str, Any], ...]) -> str:
+    what = "Samples of diffusion models"
+    if content == "vectors":
+        near = " and nearest neighbors" if "neighbors" in families else ""
+        what = f"Vectors{near} of samples of diffusion models, without images"
+    elif families:
+        what += ", with what was made of them"
+    total = counted(sum(run["samples"] for run in runs), "sample")
+    return f"{what}: {total} in {counted(len(runs), 'run')}, a reprostore sample store (Zarr)."

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from reprostore.seeds import shorten
 from reprostore.sharing.archives.reading import MANIFEST
-from reprostore.sharing.packing.about import About
+from reprostore.sharing.packing.about import About, counted
+
+_KINDS = {"embeddings": "vectors", "neighbors": "neighbors", "results": "results"}
 
 _WITHHELD = {True: "withheld", False: "in the store"}
 
@@ -31,12 +33,12 @@ def readme(about: About, pack: str, *, zipped: bool, picture: str | None) -> byt
         lines += [f"![Samples of equal seeds in equal columns, one row per run]({picture})", ""]
     lines += ["## Runs", ""]
     lines += _table(
-        ["run", "samples", "seeds", "solver", "recorded steps", "shape", "dtype", "images",
+        ["run", "samples", "seeds", "solver", "states after step", "shape", "dtype", "images",
          "fingerprint"],
         [
             [
                 run["name"], f"{run['samples']:,}", shorten(run["seeds"], 60),
-                f"{run['scheduler']}, {run['solver_steps']} steps",
+                f"{run['scheduler']}, {counted(run['solver_steps'], 'step')}",
                 shorten(run["recorded_steps"], 40), "×".join(map(str, run["shape"])),
                 run["dtype"], _WITHHELD[run["withheld"]], run["fingerprint"],
             ]
@@ -112,9 +114,11 @@ def _use(about: About, pack: str, *, zipped: bool) -> Iterable[str]:
 
 
 def _content(about: About) -> str:
-    if about.content == "vectors":
-        return "vectors and neighbors; no images"
-    return "samples" if about.content == "samples" else "samples, vectors, neighbors and results"
+    found = [] if all(run["withheld"] for run in about.runs) else ["samples"]
+    found += ["datasets"] if any(not data["withheld"] for data in about.datasets) else []
+    found += [kind for family, kind in _KINDS.items() if family in about.families]
+    listed = f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found)
+    return f"{listed}; no images" if about.content == "vectors" else listed or "runs alone"
 
 
 def _creators(about: About) -> str:

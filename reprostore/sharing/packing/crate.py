@@ -7,6 +7,7 @@ from typing import Any
 from reprostore import __version__
 from reprostore.errors import DependencyError
 from reprostore.sharing.packing.about import About
+from reprostore.specs import IMPORTED
 
 METADATA = "ro-crate-metadata.json"
 CRATE_VERSION = "1.1"
@@ -62,6 +63,7 @@ class _Crate:
         self.crate: Any = ROCrate(version=CRATE_VERSION)
         # The context of version 1.1 is older than this property.
         self.crate.metadata.extra_terms["sha256"] = "https://schema.org/sha256"
+        self._software: dict[tuple[str, str], Entity] = {}
 
     def describe(self, beside: Mapping[str, str]) -> None:
         """Add all entities."""
@@ -76,19 +78,20 @@ class _Crate:
                 self._add("Person", address or f"#creator-{number}", name=name)
                 for number, (name, address) in enumerate(about.creators, 1)
             ]
-        software = self._software()
         models = {model["name"]: self._model(model, n) for n, model in enumerate(about.models, 1)}
         runs = [self._run(run) for run in about.runs]
         actions = [
             self._add(
                 "CreateAction",
                 f"#run-{number}",
-                name=f"Sampling {run['name']}",
-                instrument=software or None,
+                name=f"{_deed(run)} {run['name']}",
+                instrument=self._instruments(software) or None,
                 object=models[run["model"]],
                 result=entity,
             )
-            for number, (run, entity) in enumerate(zip(about.runs, runs, strict=True), 1)
+            for number, (run, software, entity) in enumerate(
+                zip(about.runs, about.software, runs, strict=True), 1
+            )
         ]
         store = self._part(
             "",
@@ -105,7 +108,7 @@ class _Crate:
             name="reprostore",
             softwareVersion=__version__,
         )
-        root["mentions"] = [*actions, *models.values(), *software, packed_with]
+        root["mentions"] = [*actions, *models.values(), *self._software.values(), packed_with]
 
     def _add(self, kind: str, identifier: str, **properties: Any) -> Entity:  # noqa: ANN401
         from rocrate.model.contextentity import ContextEntity
@@ -117,17 +120,18 @@ class _Crate:
         place = f"{self.about.folder}/{key}"
         return self.crate.add_dataset(dest_path=place, properties=properties)
 
-    def _software(self) -> Sequence[Entity]:
-        return [
-            self._add(
-                "SoftwareApplication",
-                f"#software-{name}-{version}",
-                name=name,
-                softwareVersion=version,
-            )
-            for name, versions in self.about.software.items()
-            for version in versions
-        ]
+    def _instruments(self, software: Mapping[str, Sequence[str]]) -> list[Entity]:
+        """Return the entities of software, each of which is added once."""
+        keys = [(name, version) for name, versions in software.items() for version in versions]
+        for name, version in keys:
+            if (name, version) not in self._software:
+                self._software[name, version] = self._add(
+                    "SoftwareApplication",
+                    f"#software-{name}-{version}",
+                    name=name,
+                    softwareVersion=version,
+                )
+        return [self._software[key] for key in keys]
 
     def _model(self, model: Mapping[str, Any], number: int) -> Entity:
         files = [
@@ -149,8 +153,7 @@ class _Crate:
             f"runs/{run['name']}/",
             name=run["name"],
             identifier=run["fingerprint"],
-            description=f"{run['samples']:,} {what}, of shape {shape}, by {run['scheduler']} in "
-            f"{run['solver_steps']} steps.",
+            description=f"{run['samples']:,} {what}, of shape {shape}, {_made(run)}.",
         )
 
     def _dataset(self, dataset: Mapping[str, Any]) -> Entity:
@@ -163,8 +166,26 @@ class _Crate:
         )
 
 
+def _deed(run: Mapping[str, Any]) -> str:
+    return "Import of" if run["scheduler"] == IMPORTED else "Sampling"
+
+
+def _made(run: Mapping[str, Any]) -> str:
+    if run["scheduler"] == IMPORTED:
+        return "which were imported"
+    return f"by {run['scheduler']} in {run['solver_steps']} steps"
+
+
 def _license_id(text: str) -> str:
+    """Return the address of a licence: a page of SPDX only where SPDX has one."""
+    from packaging.licenses import canonicalize_license_expression
+
     if text.startswith(("http://", "https://")):
         return text
-    plain = text.replace("-", "").replace(".", "").replace("+", "")
-    return f"{_SPDX}{text}" if plain.isalnum() and plain.isascii() else "#license"
+    try:
+        known = canonicalize_license_expression(text)
+    except ValueError:
+        return "#license"
+    # Expressions of several licences, and names of one's own, have no page.
+    is_one = known.isascii() and not known.startswith("LicenseRef-") and not set(known) & set(" +(")
+    return f"{_SPDX}{known}" if is_one else "#license"

@@ -9,6 +9,7 @@ from reprostore.sharing.archives.writing import stored_blocks
 from reprostore.sharing.packing.selection import Selection
 from reprostore.sharing.packing.snapshot import cut_metadata, group_metadata
 from reprostore.store import SampleStore
+from reprostore.store.dataset_attributes import sealed
 from reprostore.store.files import StoreFiles
 from reprostore.store.labelled import read_attributes
 from reprostore.stored_dataset import StoredDataset
@@ -101,14 +102,15 @@ def _withheld(store: SampleStore, name: str) -> Member:
     attributes = read_attributes(store.path, dataset.group) or {}
     shape = [len(dataset), *dataset.item_shape]
     attributes |= {"withheld": True, "items": {"shape": shape, "dtype": str(dataset.dtype)}}
-    return _given(f"{dataset.group}/zarr.json", group_metadata(attributes))
+    return _given(f"{dataset.group}/zarr.json", group_metadata(sealed(name, attributes)))
 
 
 def _vectors(store: SampleStore, group: str, length: int | None) -> Iterator[Member]:
-    """Yield vectors after the marks that say which of them count.
+    """Yield vectors after the marks that say which of them count, and none without.
 
     Those of a run are cut to its length, where it has grown meanwhile.
     """
+    marks: set[str] = set()
     files = store.files
     yield _stored(store, f"{group}/zarr.json")
     names = files.folders(group)
@@ -116,7 +118,14 @@ def _vectors(store: SampleStore, group: str, length: int | None) -> Iterator[Mem
         place = f"{group}/{name}"
         cut = None if length is None else cut_metadata(files, f"{place}/zarr.json", length)
         for key in _own(files, place):
-            yield _given(key, cut) if cut and key == f"{place}/zarr.json" else _stored(store, key)
+            inside = key.removeprefix(f"{place}/")
+            if name in _MARKS:
+                marks.add(inside)
+            elif inside != "zarr.json":
+                mark = inside.rpartition("/")[0] if "source_digest" in names else "c/0"
+                if mark not in marks:  # its writer died, or has not come to it yet
+                    continue
+            yield _given(key, cut) if cut and inside == "zarr.json" else _stored(store, key)
 
 
 def _labelled(files: StoreFiles, group: str) -> Iterator[Member]:

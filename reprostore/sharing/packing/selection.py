@@ -64,11 +64,18 @@ def select(store: SampleStore, request: PackRequest) -> Selection:
     MissingDataError
         There is no such run or encoder, or nothing to be packed.
     SpecError
-        Vectors were asked for that give withheld images away.
+        Vectors were asked for that give withheld images away, or allowed where no images are
+        withheld.
     """
     chosen = Selection(store)
     _add_runs(chosen, request)
     _add_datasets(chosen, request)
+    if request.allow_pixel and not any({**chosen.withheld, **chosen.datasets}.values()):
+        raise SpecError(
+            "Pixel vectors are allowed, and no images are withheld from the pack.",
+            "They are left out of a pack only where its runs or datasets have no images.",
+            "Leave out --allow-pixel, or choose the content vectors.",
+        )
     if request.content != "samples":
         _add_encoders(chosen, request)
         _add_groups(chosen, request)
