@@ -57,10 +57,12 @@ def plan_study(loaded: LoadedStudy) -> list[dict[str, Any]]:
             )
     rows = []
     for request in requests:
-        layout = RunLayout.of(specs[request.path])
-        missing = len(seeds)
+        run, missing = specs[request.path], len(seeds)
         if store is not None:
             missing = missing_seeds(store, request, seeds, loaded.base, study.dtype)
+            if request.path in store.run_paths():  # its units stay as they were begun
+                run = store.run(request.path).spec
+        layout = RunLayout.of(run)
         rows.append(
             {
                 "run": request.path,

@@ -31,21 +31,30 @@ class Settings:
         Raises
         ------
         SpecError
-            A CUDA device is asked for and there is none.
+            The device is not known, or is a CUDA device that is not there.
         """
         available = torch.cuda.is_available()
         if self.device == "auto":
             return "cuda" if available else "cpu"
-        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+        kind, colon, number = self.device.partition(":")
+        numbered = kind == "cuda" and number.isascii() and number.isdigit()
+        if kind not in ("cpu", "cuda") or (colon and not numbered):
             raise SpecError(
                 f"The device {self.device!r} is not known.",
                 "Devices are cpu, cuda, cuda:1 and so on, or auto.",
                 "Choose one of these.",
             )
-        if self.device.startswith("cuda") and not available:
+        if kind == "cuda" and not available:
             raise SpecError(
                 f"The device {self.device} was asked for, and torch finds no CUDA device.",
                 "--device cuda needs a GPU and a CUDA build of torch.",
                 "Use --device cpu, or leave it out.",
+            )
+        if numbered and int(number) >= torch.cuda.device_count():
+            known = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+            raise SpecError(
+                f"The device {self.device} was asked for, and torch does not find it.",
+                f"CUDA devices here are {known}.",
+                "Choose one of these.",
             )
         return self.device

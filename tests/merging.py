@@ -16,6 +16,7 @@ from reprostore.ingest import ingest
 from reprostore.specs import DatasetSpec, EncoderSpec, ModelSpec, Subset
 from reprostore.store import create_store
 from reprostore.store.arrays import open_array
+from reprostore.store.dataset_attributes import sealed
 from reprostore.testing.store import fake_states, run_spec, write_units
 
 __all__ = ["LIMITS", "open_tree"]
@@ -97,7 +98,8 @@ def withhold_items(dataset):
     group = dataset.store.path / dataset.group
     metadata = json.loads((group / "zarr.json").read_text())
     form = {"shape": list(dataset.items.shape), "dtype": str(dataset.items.dtype)}
-    metadata["attributes"] |= {"withheld": True, "items": form}
+    said = metadata["attributes"] | {"withheld": True, "items": form}
+    metadata["attributes"] = sealed(dataset.name, said)
     (group / "zarr.json").write_text(json.dumps(metadata))
     shutil.rmtree(group / "item")
 

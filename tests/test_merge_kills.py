@@ -4,18 +4,30 @@ import shutil
 
 import numpy as np
 import pytest
-from merging import add_dataset, arrays, laboratory, open_tree, pixel, run_of, small_units, withhold
+from merging import (
+    add_dataset,
+    arrays,
+    by_seed,
+    laboratory,
+    open_tree,
+    pixel,
+    run_of,
+    shifted,
+    small_units,
+    withhold,
+)
 from store_model import leftovers
-from stores import content
+from stores import add, content
 
 from reprostore.embed import embed_run
 from reprostore.ingest import StoredDataset
 from reprostore.neighbors import SearchOptions, run_neighbors
 from reprostore.sharing.merge import merge_stores
-from reprostore.store import open_store
+from reprostore.sharing.merging import copy
+from reprostore.store import create_store, open_store
 from reprostore.store.locks import lock_folder
 from reprostore.testing.faults import killed_after
-from reprostore.testing.store import run_spec
+from reprostore.testing.store import run_spec, write_units
 
 GROWN = run_of("grown")
 COPIED = run_spec("copied", steps=(5,), weights="1" * 64)
@@ -120,3 +132,31 @@ def test_killed_while_merging(tmp_path, prepare, stride):
         if not fault.killed:
             assert after > 5  # else the kills missed the store's folder
             return
+
+
+@pytest.mark.parametrize("by", [0.5, 0.0])
+def test_what_an_interrupted_merge_of_another_store_left_is_not_used(tmp_path, monkeypatch, by):
+    """The other store has other samples of the new seeds, or the same from another session."""
+    a = laboratory(tmp_path / "a.zarr", [(GROWN, range(4))])
+    withhold(a.path, GROWN.path)
+    b = laboratory(tmp_path / "b.zarr", [(GROWN, range(12))])
+    c = create_store(tmp_path / "c.zarr")
+    write_units(add(c, GROWN, range(12)), c.start_session({"host": "c"}),
+                states=shifted(by, set(range(4, 12))))  # fmt: skip
+    exchange = copy.staged_group
+
+    def interrupted(store_path, group):
+        if group.startswith("runs/") and store_path == a.path:
+            raise KeyboardInterrupt
+        return exchange(store_path, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, "staged_group", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            merge_stores(a.path, [b.path])
+    assert open_store(a.path).runs()[0].withheld
+    merge_stores(a.path, [c.path])
+    found, expected = by_seed(a.path, GROWN.path), by_seed(c.path, GROWN.path)
+    assert {seed: found[seed] for seed in range(4, 12)} == {
+        seed: expected[seed] for seed in range(4, 12)
+    }

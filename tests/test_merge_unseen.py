@@ -7,11 +7,13 @@ from merging import (
     laboratory,
     pixel,
     run_of,
+    shifted,
     small_units,
     trained,
     vectors,
     withhold_items,
 )
+from stores import add
 
 from reprostore.embed import embed_dataset
 from reprostore.embed.handle import stored_encoder
@@ -19,7 +21,9 @@ from reprostore.errors import ConflictError, CorruptionError, MissingDataError
 from reprostore.importing import ImportRequest, import_samples
 from reprostore.ingest import StoredDataset
 from reprostore.sharing.merge import merge_stores
+from reprostore.specs import ModelSpec
 from reprostore.store import create_store, open_store
+from reprostore.testing.store import write_units
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +145,48 @@ def test_vectors_of_withheld_items_are_never_replaced(tmp_path):
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(CorruptionError, match="Receive the store again"):
         embed_dataset(a, pixel(), dataset)[:]
+
+
+def code(name="net", **values):
+    """Return a run of a model from Python code, of which only one file has a digest."""
+    spec = run_of(name, **values)
+    return spec.model_copy(update={"model_spec": ModelSpec(source="python:nets.edm:small")})
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "heun"])
+def test_models_from_python_code_of_which_nothing_was_compared_are_a_conflict(tmp_path, sampler):
+    a = laboratory(tmp_path / "a.zarr", [(code(sampler="ddim"), range(4))])
+    b = laboratory(tmp_path / "b.zarr", [(code(sampler=sampler), range(4, 8))])
+    for target, sources in ((a.path, [b.path]), (tmp_path / "c.zarr", [a.path, b.path])):
+        with pytest.raises(ConflictError, match="whether it is the same cannot be seen") as error:
+            merge_stores(target, sources)
+        (one,) = error.value.conflicts
+        assert one["what"] == "model"
+        assert "--rename b:net=net" in one["action"]
+    for _ in range(2):  # an interrupted merge is repeated
+        merge_stores(a.path, [b.path], rename={"b:net": "net"})
+    merge_stores(a.path, [b.path])  # its samples are here now
+    assert {run.spec.model for run in open_store(a.path).runs()} == {"net"}
+
+
+def test_a_sample_that_two_stores_have_says_that_their_code_is_the_same(tmp_path):
+    a = laboratory(tmp_path / "a.zarr", [(code(), range(4))])
+    b = laboratory(
+        tmp_path / "b.zarr", [(code(), range(3, 8)), (code(sampler="heun"), range(8, 10))]
+    )
+    c = laboratory(tmp_path / "c.zarr", [(code(), range(20, 22))])
+    merge_stores(a.path, [b.path])
+    assert len(open_store(a.path).runs()) == 2
+    merge_stores(a.path, [c.path], rename={"net": "other"})
+    assert len(open_store(a.path).run_paths()) == 3
+    empty = create_store(tmp_path / "d.zarr")
+    add(empty, code(), range(4))  # nothing of it was generated yet
+    merge_stores(empty.path, [c.path])
+
+
+def test_other_samples_of_code_that_reads_other_weights(tmp_path):
+    a = laboratory(tmp_path / "a.zarr", [(code(), range(4))])
+    b = create_store(tmp_path / "b.zarr")
+    write_units(add(b, code(), range(3, 8)), b.start_session({}), states=shifted(0.5))
+    with pytest.raises(ConflictError, match="1 samples of the run"):
+        merge_stores(a.path, [b.path])

@@ -132,14 +132,21 @@ def _scratch(store: SampleStore, run: Run) -> Path:
 
 
 def _is_begun(made: Run, merged: MergedRun) -> bool:
-    """Say whether an interrupted merge left this very run, complete but for its units."""
+    """Say whether an interrupted merge of the same samples left this run, all but some units."""
     with contextlib.suppress(ReprostoreError, OSError):
         for name in [*_RECORDED, *recorded_names(made)]:
             made.array(name)
-        return (
-            made.spec == merged.spec
-            and made.withheld == merged.withheld
-            and made.seeds.tolist() == merged.seeds.tolist()
+        if (
+            made.spec != merged.spec
+            or made.withheld != merged.withheld
+            or made.seeds.tolist() != merged.seeds.tolist()
+        ):
+            return False
+        slots, _ = made.written()
+        recorded = {"digest": merged.digests, "session": merged.sessions}
+        return all(
+            np.array_equal(made.recorded(name)[slots], values[slots])
+            for name, values in recorded.items()
         )
     return False
 

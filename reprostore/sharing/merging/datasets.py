@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reprostore.ingest import StoredDataset
-from reprostore.seeds import parse_ranges
 from reprostore.sharing.merging.conflicts import Findings
 from reprostore.sharing.merging.sources import Source
-from reprostore.specs import ModelSpec, RunSpec, Subset
+from reprostore.specs import RunSpec, Subset
 from reprostore.store import SampleStore
 
 
@@ -66,6 +65,16 @@ class MergedDatasets:
     def name(self, source: Source, name: str) -> str:
         """Return what a source's dataset is called in the merged store."""
         return self._names.get((source.label, name), source.datasets.get(name, name))
+
+    def about(self, name: str) -> StoredDataset | None:
+        """Return what is said of a dataset of the merged store, None where no store holds it."""
+        known = self.by_name.get(name)
+        return None if known is None else known.about
+
+    def held_out(self, source: Source, name: str) -> str | None:
+        """Return which items a source's dataset holds out, None also where it is not there."""
+        held = name in source.store.files.folders("datasets")
+        return StoredDataset(source.store, name).spec.held_out if held else None
 
     def _join(self, source: Source, name: str, findings: Findings) -> None:
         stored = StoredDataset(source.store, name)
@@ -163,47 +172,11 @@ class MergedDatasets:
             update: dict[str, Any] = {
                 "trained_on": Subset(dataset=new, index=model.trained_on.index)
             }
-            if model.held_out is None and old in source.store.files.folders("datasets"):
-                own = StoredDataset(source.store, old).spec.held_out
-                if own is not None and own != self.by_name[new].about.spec.held_out:
-                    update["held_out"] = own
+            own, about = self.held_out(source, old), self.about(new)
+            if model.held_out is None and about is not None and own != about.spec.held_out:
+                update["held_out"] = own
             model = model.model_copy(update=update)
         return spec.model_copy(update={"model": path.partition("/")[0], "model_spec": model})
-
-
-def check_trained_on(
-    name: str, source: str, stored: ModelSpec, added: ModelSpec, findings: Findings
-) -> None:
-    """Refuse one run whose model was trained on other items as its two stores say."""
-    ours, theirs = stored.trained_on, added.trained_on
-    if ours == theirs or (ours and theirs and _items(ours) == _items(theirs)):
-        return
-    if ours is None or theirs is None:
-        findings.note(
-            name,
-            source,
-            f"Its model was trained on {_subset(ours)} as its attributes say, and on "
-            f"{_subset(theirs)} as those of {source} do: the former stay.",
-        )
-        return
-    findings.conflict(
-        "trained_on",
-        name,
-        source,
-        f"The model of the run {name} was trained on {_subset(ours)}, and on {_subset(theirs)} as "
-        f"{source} says.",
-        f"Find out which is true, or give the model of {source} another name with --rename.",
-    )
-
-
-def _items(subset: Subset) -> tuple[str, object]:
-    if subset.index == "all":
-        return subset.dataset, "all"
-    return subset.dataset, tuple(sorted(parse_ranges(subset.index, "index")))
-
-
-def _subset(subset: Subset | None) -> str:
-    return "nothing that is named" if subset is None else f"{subset.dataset} {subset.index}"
 
 
 def _same(one: StoredDataset, other: StoredDataset) -> bool:

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reprostore.embed import EncoderHandle
+from reprostore.errors import CorruptionError
+from reprostore.sharing.merging.conflicts import Findings
 from reprostore.sharing.merging.datasets import MergedDatasets
 from reprostore.sharing.merging.sources import Source
+from reprostore.store import SampleStore
 from reprostore.store.files import run_folders
+from reprostore.store.labelled import read_attributes
 
 FLOORS = "results/numerical_floor"
 
@@ -27,7 +31,7 @@ class Derived:
     name, merged_name : str
         Path of the run, or name of the dataset or items, there and in the merged store.
     encoder : EncoderHandle, optional
-        Whose vectors it is about; None for a floor.
+        Whose vectors it is about; None for a floor, and where that is not chosen yet.
     encoder_name : str
         The encoder's name in the merged store.
     """
@@ -42,7 +46,7 @@ class Derived:
     encoder_name: str = ""
 
 
-def derived_groups(source: Source, datasets: MergedDatasets) -> list[Derived]:
+def derived_groups(source: Source, datasets: MergedDatasets, findings: Findings) -> list[Derived]:
     """Return what a source has made of the runs and datasets that are merged.
 
     Parameters
@@ -51,52 +55,59 @@ def derived_groups(source: Source, datasets: MergedDatasets) -> list[Derived]:
         The source.
     datasets : MergedDatasets
         What its datasets are called in the merged store.
+    findings : Findings
+        Takes notes of what is not merged.
 
-    Raises
-    ------
-    SpecError
-        Vectors of one name come from several encoders.
+    Returns
+    -------
+    list of Derived
+        Vectors with the encoder that made them; neighbors do not say which that is.
     """
-    found = []
+    found: list[Derived] = []
     for name in source.store.files.folders("embeddings"):
-        handle = source.encoder(name)
-        if handle is not None:
-            new = source.encoders.get(name, name)
-            found += [*_vectors(source, handle, new, datasets)]
-            found += [*_neighbors(source, handle, new, datasets)]
-    if source.every and not source.models:  # floors name runs
-        for key in source.store.files.folders(FLOORS):
-            group = f"{FLOORS}/{key}"
-            found.append(Derived("floor", source, group, group, key, key))
-    return found
+        new = source.encoders.get(name, name)
+        found += [*_vectors(source, name, new, datasets)]
+        found += [*_neighbors(source, name, new, datasets)]
+    return [*found, *_floors(source, findings)]
 
 
-def _vectors(
-    source: Source, encoder: EncoderHandle, new: str, datasets: MergedDatasets
-) -> Iterator[Derived]:
-    files, old = source.store.files, f"embeddings/{encoder.name}"
-    for path in run_folders(files, f"{old}/runs"):
-        if path in source.paths:
-            merged = source.run_path(path)
-            place = f"embeddings/{new}/runs/{merged}"
-            yield Derived(
-                "run-vectors", source, f"{old}/runs/{path}", place, path, merged, encoder, new
-            )
-    held = source.held()
-    for name in files.folders(f"{old}/datasets"):
-        if name in held:
-            merged = datasets.name(source, name)
-            place = f"embeddings/{new}/datasets/{merged}"
-            yield Derived(
-                "dataset-vectors", source, f"{old}/datasets/{name}", place, name, merged, encoder,
-                new,
-            )  # fmt: skip
+def vector_groups(store: SampleStore, encoder: str) -> list[str]:
+    """Return the paths of the groups of vectors under a name."""
+    root, files = f"embeddings/{encoder}", store.files
+    return [
+        *(f"{root}/runs/{path}" for path in run_folders(files, f"{root}/runs")),
+        *(f"{root}/datasets/{name}" for name in files.folders(f"{root}/datasets")),
+    ]
+
+
+def recorded_encoder(store: SampleStore, name: str, group: str) -> EncoderHandle | None:
+    """Return the encoder that made a group of vectors, as recorded beside them."""
+    encoder = (read_attributes(store.path, group) or {}).get("encoder")
+    return None if encoder is None else EncoderHandle(name, None, recorded=dict(encoder))
+
+
+def _vectors(source: Source, encoder: str, new: str, datasets: MergedDatasets) -> Iterator[Derived]:
+    held, root = source.held(), f"embeddings/{encoder}/"
+    for group in vector_groups(source.store, encoder):
+        what, _, name = group.removeprefix(root).partition("/")
+        if name not in (source.paths if what == "runs" else held):
+            continue
+        handle = recorded_encoder(source.store, encoder, group)
+        if handle is None:
+            continue
+        kind: Literal["run-vectors", "dataset-vectors"]
+        if what == "runs":
+            kind, merged = "run-vectors", source.run_path(name)
+        else:
+            kind, merged = "dataset-vectors", datasets.name(source, name)
+        place = f"embeddings/{new}/{what}/{merged}"
+        yield Derived(kind, source, group, place, name, merged, handle, new)
 
 
 def _neighbors(
-    source: Source, encoder: EncoderHandle, new: str, datasets: MergedDatasets
+    source: Source, encoder: str, new: str, datasets: MergedDatasets
 ) -> Iterator[Derived]:
-    files, old = source.store.files, f"neighbors/{encoder.name}"
+    files, old = source.store.files, f"neighbors/{encoder}"
     names = {corpus: _renamed(source, corpus, datasets) for corpus in files.folders(old)}
     for corpus, merged_corpus in names.items():
         if merged_corpus is None:
@@ -107,15 +118,37 @@ def _neighbors(
                 merged = source.run_path(path)
                 yield Derived(
                     "run-neighbors", source, f"{base}/runs/{path}", f"{place}/runs/{merged}", path,
-                    merged, encoder, new,
+                    merged, None, new,
                 )  # fmt: skip
         for items in files.folders(f"{base}/datasets"):
             merged_items = _renamed(source, items, datasets)
             if merged_items is not None:
                 yield Derived(
                     "item-neighbors", source, f"{base}/datasets/{items}",
-                    f"{place}/datasets/{merged_items}", items, merged_items, encoder, new,
+                    f"{place}/datasets/{merged_items}", items, merged_items, None, new,
                 )  # fmt: skip
+
+
+def _floors(source: Source, findings: Findings) -> Iterator[Derived]:
+    """Yield the numerical floors of the chosen runs, which are known by the paths of these."""
+    for key in source.store.files.folders(FLOORS):
+        group = f"{FLOORS}/{key}"
+        try:
+            run = str((read_attributes(source.store.path, group) or {}).get("run"))
+        except CorruptionError as error:
+            findings.note(group, source.label, f"Left out. {error.parts[0]}")
+            continue
+        if run not in source.paths:
+            continue
+        if source.run_path(run) == run:
+            yield Derived("floor", source, group, group, key, key)
+        else:
+            findings.note(
+                source.run_path(run),
+                source.label,
+                f"Its numerical floor is left out, which was measured as that of {run}: measure "
+                "it again with verify --regenerate.",
+            )
 
 
 def _renamed(source: Source, items: str, datasets: MergedDatasets) -> str | None:

@@ -13,6 +13,7 @@ from reprostore.ingest import StoredDataset
 from reprostore.sharing.merging.datasets import MergedDataset
 from reprostore.store import SampleStore
 from reprostore.store.arrays import open_array
+from reprostore.store.dataset_attributes import sealed
 from reprostore.store.groups import staged_group, storage_errors
 from reprostore.store.labelled import read_attributes
 from reprostore.store.locks import locked
@@ -89,7 +90,7 @@ def copy_dataset(
         said = read_attributes(merged.about.store.path, merged.about.group) or {}
         if not stored.withheld:
             said = {key: value for key, value in said.items() if key not in ("withheld", "items")}
-        copy_group(stored.store, stored.group, target, place, said)
+        copy_group(stored.store, stored.group, target, place, sealed(name, said))
 
 
 def _check_items(stored: StoredDataset, progress: Callable[[str, int, int], None] | None) -> None:

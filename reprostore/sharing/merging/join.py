@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprostore.canonical import to_jsonable
-from reprostore.layout import PROBE_TOLERANCE, RunLayout
+from reprostore.layout import RunLayout, probes_agree
 from reprostore.seeds import seeds_text
 from reprostore.sharing.merging.conflicts import Findings
+from reprostore.sharing.merging.kept import require_kept
 from reprostore.sharing.merging.runs import Addition, MergedRun
 from reprostore.sharing.merging.states import largest_difference
 from reprostore.store.identity import first_difference
@@ -56,6 +57,7 @@ def join(
     row |= {"equal": int((both & ~other).sum()), "differing": int(other.sum()),
             "largest_difference": difference}  # fmt: skip
     if len(findings.conflicts) == before:
+        require_kept(merged, at[both & ~other], added.source)
         chosen = np.ones(len(at), dtype=np.bool_) if upgrade else ~both
         row["copied"] = int(chosen.sum())
         if not added.run.withheld:
@@ -94,7 +96,7 @@ def _check_noise(
     findings: Findings,
 ) -> None:
     one, two = merged.probes[at[both]], added.probes[both]
-    close = np.isclose(one, two, rtol=0, atol=PROBE_TOLERANCE, equal_nan=True).all(axis=1)
+    close = (probes_agree(one, two) | (np.isnan(one) & np.isnan(two))).all(axis=1)
     if not close.all():
         findings.conflict(
             "noise",

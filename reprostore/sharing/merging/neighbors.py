@@ -15,11 +15,11 @@ from reprostore.store import Run, SampleStore
 from reprostore.store.labelled import read_labelled, write_labelled
 
 
-def join_run_neighbors(target: SampleStore, items: Sequence[Derived]) -> tuple[int, bool]:
+def join_run_neighbors(target: SampleStore, items: Sequence[Derived]) -> tuple[int, str]:
     """Join the neighbors that several stores have of the samples of one run.
 
     They are used where their group was made from samples with the very digests of the merged
-    store, and written when they cover all of its samples.
+    store, and written when they cover all of its samples, as many for each as there are for all.
 
     Parameters
     ----------
@@ -32,9 +32,13 @@ def join_run_neighbors(target: SampleStore, items: Sequence[Derived]) -> tuple[i
     -------
     copied : int
         Samples whose neighbors were written.
-    whole : bool
-        Whether the merged store has those of all samples now.
+    lacking : str
+        What the merged store has not of what the stores have, as a full sentence; may be empty.
     """
+    nothing = (
+        "Neighbors of some samples are in none of the stores: they are searched again when they "
+        "are asked for."
+    )
     first = items[0]
     assert first.encoder is not None
     written = Written.of(Run(target.path, first.merged_name))
@@ -44,24 +48,29 @@ def join_run_neighbors(target: SampleStore, items: Sequence[Derived]) -> tuple[i
     groups = [g for store, place in places if (g := _read(store, place)) is not None]
     groups = [group for group in groups if _is_about(group, made_from, written)]
     if not groups:
-        return 0, False
+        return 0, nothing
     made_from["corpus"] = groups[0].attrs["made_from"]["corpus"]
     groups = [g for g in groups if g.attrs["made_from"]["corpus"] == made_from["corpus"]]
-    own = _read(target, first.merged_group)
-    if own is not None and own.attrs.get("made_from") == made_from:
-        return 0, True
     joined = _joined(groups, written.seeds)
     if joined is None:
-        return 0, False
+        return 0, nothing
+    k, most = (max(each.sizes["neighbor"] for each in sets) for sets in ([joined], groups))
+    lacking = "" if k == most else (
+        f"{k} neighbors of each sample are kept, not {most}, which only some samples have: more "
+        "are searched again when they are asked for."
+    )  # fmt: skip
+    own = _read(target, first.merged_group)
+    if own is not None and own.attrs.get("made_from") == made_from and own.sizes["neighbor"] >= k:
+        return 0, lacking
     write_labelled(target.path, first.merged_group, joined.assign_attrs(made_from=made_from))
-    return len(written.seeds), True
+    return len(written.seeds), lacking
 
 
 def _read(store: SampleStore, place: str) -> xr.Dataset | None:
     if not store.files.exists(place):
         return None
     try:
-        return read_labelled(store.path, place)
+        return read_labelled(store.path, place, sealed=True)
     except CorruptionError:  # it is made again
         return None
 
@@ -81,17 +90,22 @@ def _is_about(group: xr.Dataset, made_from: dict[str, Any], written: Written) ->
 
 
 def _joined(groups: Sequence[xr.Dataset], seeds: NDArray[np.int64]) -> xr.Dataset | None:
-    """Return the rows of all seeds from whichever group has them, None where some are in none."""
-    k = min(group.sizes["neighbor"] for group in groups)
-    parts = [group.isel(neighbor=slice(k)) for group in groups]
+    """Return the rows of all seeds, as long as all can be; None where some are in no group."""
+    for k in sorted({group.sizes["neighbor"] for group in groups}, reverse=True):
+        long = [group for group in groups if group.sizes["neighbor"] >= k]
+        if np.isin(seeds, np.concatenate([group["seed"].values for group in long])).all():
+            return _rows([group.isel(neighbor=slice(k)) for group in long], seeds)
+    return None
+
+
+def _rows(parts: Sequence[xr.Dataset], seeds: NDArray[np.int64]) -> xr.Dataset:
+    """Return the row of each seed from the first part that has it; each is in one."""
     which = np.full(len(seeds), -1)
     rows = np.zeros(len(seeds), dtype=np.int64)
     for number, part in enumerate(parts):
         at = _positions(part["seed"].values, seeds)
         new = (which < 0) & (at >= 0)
         which[new], rows[new] = number, at[new]
-    if (which < 0).any():
-        return None
     names = [str(name) for name in parts[0].data_vars]
     values = {
         name: np.stack(
@@ -125,6 +139,10 @@ def copy_labelled(target: SampleStore, item: Derived) -> int:
     theirs, ours = _read(item.source.store, item.group), _read(target, item.merged_group)
     if theirs is None:
         return 0
+    if item.encoder is not None:
+        made_from = theirs.attrs.get("made_from")
+        if not isinstance(made_from, dict) or made_from.get("encoder") != item.encoder.fingerprint:
+            return 0  # made by an encoder that its name stood for earlier
     if ours is not None and (item.kind == "floor" or _as_good(ours, theirs)):
         return 0
     write_labelled(target.path, item.merged_group, theirs)

@@ -9,18 +9,16 @@ import numpy as np
 from reprostore.canonical import canonical_json, fingerprint
 from reprostore.errors import MissingDataError
 from reprostore.sharing.merging.conflicts import Findings
-from reprostore.sharing.merging.datasets import MergedDatasets, check_trained_on
+from reprostore.sharing.merging.datasets import MergedDatasets
 from reprostore.sharing.merging.derived import Derived, derived_groups
-from reprostore.sharing.merging.encoders import check_encoders
+from reprostore.sharing.merging.encoders import choose_encoders
 from reprostore.sharing.merging.join import join
+from reprostore.sharing.merging.models import MergedModels
 from reprostore.sharing.merging.runs import Addition, MergedRun
 from reprostore.sharing.merging.sources import Source
-from reprostore.specs import CONTENT, IMPORTED, RunSpec
+from reprostore.sharing.merging.trained_on import check_held_out, check_trained_on
 from reprostore.store import SampleStore
 from reprostore.store.labelled import read_attributes
-
-Models = dict[str, list[tuple[RunSpec, str]]]
-"""By the name of a model those runs that say which weights it has, and whose they are."""
 
 
 @dataclass
@@ -53,6 +51,13 @@ class MergePlan:
     derived: list[Derived] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
+    def is_withheld(self, item: Derived) -> bool:
+        """Say whether what vectors were made of is in none of the stores."""
+        if item.kind == "run-vectors":
+            return item.merged_name in self.runs and self.runs[item.merged_name].withheld
+        dataset = self.datasets.by_name.get(item.merged_name)
+        return dataset is not None and dataset.stored.withheld
+
 
 def plan_merge(
     target: SampleStore | None, sources: Sequence[Source], tolerance: float | None
@@ -80,42 +85,18 @@ def plan_merge(
     """
     findings = Findings()
     plan = MergePlan(list(sources), findings, MergedDatasets(target, sources, findings))
-    models = {} if target is None else _models(target)
+    models, derived = MergedModels(target), list[Derived]()
     for source in sources:
+        before = len(plan.rows)
         for path in source.paths:
             _plan_run(plan, target, source, path, tolerance, models)
-        plan.derived += derived_groups(source, plan.datasets)
+        specs = {name: merged.spec for name, merged in plan.runs.items()}
+        models.check_code(source, specs, plan.rows[before:], findings)
+        derived += derived_groups(source, plan.datasets, findings)
         _record(plan, source)
-    check_encoders(plan.derived, target, findings)
+    plan.derived = choose_encoders(derived, target, plan.is_withheld, findings)
     plan.rows += plan.datasets.rows
     return plan
-
-
-def _models(target: SampleStore) -> Models:
-    models: Models = {}
-    for run in target.runs():
-        if CONTENT not in run.spec.weights:
-            models.setdefault(run.spec.model, []).append((run.spec, "the store that is added to"))
-    return models
-
-
-def _is_another(spec: RunSpec, whose: str, models: Models) -> bool:
-    """Say whether a run's model has other weights than those of its name; take it in if not."""
-    known = models.setdefault(spec.model, [])
-    if CONTENT in spec.weights:  # nobody said which weights its samples come from
-        return False
-    if known and not any(_same_weights(spec, other) for other, _ in known):
-        return True
-    known.append((spec, whose))
-    return False
-
-
-def _same_weights(one: RunSpec, other: RunSpec) -> bool:
-    if IMPORTED in (one.model_spec.source, other.model_spec.source):
-        # The files of a checkpoint are named otherwise when one of them is named alone.
-        return not set(one.weights.values()).isdisjoint(other.weights.values())
-    weights, others = ([s.weights, s.model_spec.noise_schedule] for s in (one, other))
-    return canonical_json(weights) == canonical_json(others)
 
 
 def _plan_run(
@@ -124,22 +105,14 @@ def _plan_run(
     source: Source,
     path: str,
     tolerance: float | None,
-    models: Models,
+    models: MergedModels,
 ) -> None:
     run, findings = source.store.run(path), plan.findings
     spec = plan.datasets.spec(source, run.spec)
     name, merged = spec.path, plan.runs.get(spec.path)
     if merged is None and target is not None and name in target.run_paths():
         merged = MergedRun.of_target(target.run(name))
-    if merged is None and _is_another(spec, source.label, models):
-        findings.conflict(
-            "model",
-            name,
-            source.label,
-            f"The model {spec.model!r} of {source.label} has other weights than that of "
-            f"{models[spec.model][0][1]}.",
-            f"Give it another name with --rename {source.label}:{path.partition('/')[0]}=NEW.",
-        )
+    if merged is None and not models.check_weights(source, path, spec, findings):
         return
     added = Addition.of(run, spec, source.label)
     if merged is None:
@@ -147,8 +120,12 @@ def _plan_run(
         if len(added.seeds) == 0:
             findings.note(name, source.label, f"{source.label} has no written sample of it.")
             return
+        if run.spec.model_spec.trained_on is not None:
+            dataset = run.spec.model_spec.trained_on.dataset
+            check_held_out(source, dataset, spec, plan.datasets, findings)
     else:
-        check_trained_on(name, source.label, merged.spec.model_spec, spec.model_spec, findings)
+        both = merged.spec.model_spec, spec.model_spec
+        check_trained_on(name, source.label, both, plan.datasets, findings)
     row = join(merged, added, tolerance, findings)
     plan.runs[name] = merged
     plan.rows.append(row)

@@ -33,6 +33,8 @@ class MergedRun:
         As they will be, in this order.
     holder, slots : ndarray of int64, (seed,)
         Which of `runs` has the states of a seed, and in which slot; -1 for a seed that is in none.
+    kept : set of int
+        Places in `seeds` of samples that stay and were found to agree with their digests.
     """
 
     spec: RunSpec
@@ -46,6 +48,7 @@ class MergedRun:
     probes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, PROBE_LENGTH), "f4"))
     holder: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    kept: set[int] = field(default_factory=set)
 
     @classmethod
     def of_target(cls, run: Run) -> "MergedRun":

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from reprostore.embed import EncoderHandle
-from reprostore.embed.handle import stored_encoder
 from reprostore.errors import MissingDataError, SpecError
 from reprostore.paths import without_links
 from reprostore.seeds import shorten
@@ -25,7 +23,7 @@ class Renames:
     Attributes
     ----------
     models, datasets, encoders : mapping
-        A dataset or encoder that is named as it was is said to be what the other store calls so.
+        What is named as it was is said to be what the other store calls so.
     """
 
     models: Names = field(default_factory=dict)
@@ -81,10 +79,6 @@ class Source:
         """Return the names of the datasets that the chosen runs name, held here or not."""
         subsets = [run.spec.model_spec.trained_on for run in self.runs]
         return sorted({subset.dataset for subset in subsets if subset is not None})
-
-    def encoder(self, name: str) -> EncoderHandle | None:
-        """Return an encoder of which vectors are here."""
-        return stored_encoder(self.store, name)
 
 
 def open_sources(

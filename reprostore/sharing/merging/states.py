@@ -80,7 +80,7 @@ def largest_difference(
     for holder in np.unique(pairs[0]).tolist():
         mine = pairs[0] == holder
         first = States(runs[holder])
-        for block in _blocks(other, int(mine.sum())):
+        for block in state_blocks(other, int(mine.sum())):
             slots, others = pairs[1][mine][block], pairs[2][mine][block]
             for row in range(len(other.spec.steps)):
                 for name in recorded_names(other):
@@ -91,7 +91,8 @@ def largest_difference(
     return largest
 
 
-def _blocks(run: Run, count: int) -> Iterator[slice]:
+def state_blocks(run: Run, count: int) -> Iterator[slice]:
+    """Yield parts of so many seeds whose states of one step are read together."""
     state = int(np.prod(run.spec.sample_shape)) * np.dtype(np.float64).itemsize
     length = max(1, _BLOCK_BYTES // state)
     for start in range(0, count, length):

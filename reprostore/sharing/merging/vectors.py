@@ -46,6 +46,8 @@ def copy_run_vectors(target: SampleStore, item: Derived) -> int:
     ours = RunVectors(target, named, run)
     if not theirs.current():
         return 0
+    if run.withheld and not ours.current() and target.files.exists(ours.group):
+        return 0  # those of another encoder cannot be made again
     pairs = {row: _pairs(ours, theirs, row) for row in range(len(run.spec.steps))}
     if not any(len(slots) for slots, _ in pairs.values()):
         return 0
@@ -127,7 +129,9 @@ def copy_item_vectors(target: SampleStore, item: Derived) -> int:
         if not _is_whole(item.source.store, item.group, origin):
             return 0
         require_finite(item.source.store, f"{item.group}/vector")
-        copy_group(item.source.store, item.group, target, item.merged_group)
+        said = read_attributes(item.source.store.path, item.group) or {}
+        said["name"] = item.encoder_name
+        copy_group(item.source.store, item.group, target, item.merged_group, said)
     return open_array(target.zarr_store, f"{item.merged_group}/vector").shape[0]
 
 

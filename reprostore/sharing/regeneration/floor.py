@@ -117,7 +117,7 @@ def current_floors(store: SampleStore, runs: Sequence[Run]) -> dict[str, list[xr
             run = wanted.get(str(attributes.get("run")))
             if run is None or not _is_of(attributes, run):
                 continue
-            floor = read_labelled(store.path, target)
+            floor = read_labelled(store.path, target, sealed=True)
             if not _SHOWN.issubset(floor.variables.keys()):
                 continue
             if run.path not in digests:

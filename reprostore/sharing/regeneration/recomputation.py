@@ -14,7 +14,7 @@ from reprostore.embed import EncoderHandle
 from reprostore.encoders import Encoder
 from reprostore.errors import PairingError
 from reprostore.execution import current_execution
-from reprostore.layout import PROBE_TOLERANCE
+from reprostore.layout import probes_agree
 from reprostore.neighbors import Written
 from reprostore.seeds import seeds_text
 from reprostore.sharing.regeneration.comparison import Comparison
@@ -138,6 +138,8 @@ class Recomputation:
                 "portion": asked.portion.text,
                 "rng_seed": asked.rng_seed,
                 "encoders": list(asked.encoders),
+                # Those of the same portion of other samples of the run are kept beside it.
+                "samples": made_from["digests"],
                 "execution": execution,
             },
             "made_from": made_from,
@@ -152,7 +154,7 @@ def _check_noise(
     run: Run, seeds: NDArray[np.int64], anew: NDArray[np.float32], stored: NDArray[np.float32]
 ) -> None:
     padding = np.isnan(anew) & np.isnan(stored)
-    agree = ((np.abs(anew - stored) <= PROBE_TOLERANCE) | padding).all(axis=1)
+    agree = (probes_agree(anew, stored) | padding).all(axis=1)
     if not agree.all():
         raise PairingError(
             f"The noise of the run {run.path} is not that of its seeds "
