@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from reprostore.errors import NotFoundError
+from reprostore.paths import require_file
 
 _RACY_NS = 2_000_000_000
 """A file changed less than this before it was read may change again within its mtime's grain."""
@@ -38,7 +39,7 @@ def file_digest(path: Path) -> str:
         There is no such file.
     """
     try:
-        path = path.resolve(strict=True)
+        path = require_file(path.resolve(strict=True))
         before = _identity(path)
         cache = _read_cache()
         entry = cache.get(str(path))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reprostore.specs import RunSpec
 
@@ -16,6 +17,21 @@ CHUNK_BYTES = MIB
 PROBE_LENGTH = 8
 PROBE_TOLERANCE = 1e-3
 """Probes of equal noise differ in the last bits between processors, and by about 1 otherwise."""
+HALF_PRECISION = 2.0**-10
+"""Of its value, a probe may differ by this as well: twice the rounding of float16."""
+
+
+def probes_agree(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which values of noise probes are of equal noise; NaN agrees with nothing.
+
+    Parameters
+    ----------
+    one, two : ndarray, (…, probe)
+        Probes of the same seeds.
+    """
+    larger = np.maximum(np.abs(one), np.abs(two))
+    allowed = np.maximum(PROBE_TOLERANCE, HALF_PRECISION * larger)
+    return np.asarray(np.abs(one - two) <= allowed, dtype=np.bool_)
 
 
 def unit_length(batch_size: int, steps: int, sample_bytes: int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reprostore.canonical import fingerprint
 from reprostore.embed import EncoderHandle, embed_dataset, embed_run
 from reprostore.embed.handle import Progress
-from reprostore.errors import DatasetError
+from reprostore.errors import DatasetError, MissingDataError
 from reprostore.ingest import StoredDataset, subset_text
 from reprostore.search import knn
 from reprostore.specs import Subset
@@ -208,8 +208,19 @@ def _cached(
     stored = read_cached(store.path, target, "made_from", made_from)
     if stored is not None and stored.sizes["neighbor"] >= k:
         return stored.isel(neighbor=slice(k))
-    queries = vectors()
-    corpus = embed_dataset(store, encoder, dataset, options.progress)
+    try:
+        queries = vectors()
+        corpus = embed_dataset(store, encoder, dataset, options.progress)
+    except MissingDataError as error:
+        if not store.files.exists(target):
+            raise
+        raise MissingDataError(
+            f"The neighbors {target} in the store cannot be used, nor searched again: "
+            f"{error.parts[0]}",
+            "Neighbors that are damaged, have no checksum or were made from something else are "
+            "searched again, which takes the vectors of all samples and items.",
+            error.parts[2],
+        ) from error
     found = knn(queries, corpus, k, encoder.metric, options.engine, index=rows)
     name = "similarity" if encoder.metric == "cosine" else "distance"
     result = xr.Dataset(

@@ -1,6 +1,7 @@
 """Paths that users give, also those that lead nowhere: who reads them says so in its own words."""
 
 import errno
+import os
 from pathlib import Path
 
 
@@ -19,6 +20,23 @@ def without_links(path: Path) -> Path:
         return path.resolve()
     except (RuntimeError, OSError):
         return path.absolute()
+
+
+def require_file(path: Path) -> Path:
+    """Return a path where a file stands: reading a pipe or a device might never end.
+
+    Raises
+    ------
+    IsADirectoryError
+        A folder stands there.
+    FileNotFoundError
+        Nothing does, or something else.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no file is there", str(path))
+    return path
 
 
 def exists(path: Path) -> bool:

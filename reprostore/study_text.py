@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reprostore.errors import NotFoundError, SpecError
+from reprostore.paths import require_file
 
 LONGEST_FILE = 2**24
 """Bytes of a study file: lists of hundreds of thousands of training items fit into it."""
@@ -27,7 +28,7 @@ def read_text(path: Path) -> str:
         It cannot be read, is too large for a study, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with require_file(path).open("rb") as file:
             content = file.read(LONGEST_FILE + 1)
         if len(content) > LONGEST_FILE:
             raise SpecError(

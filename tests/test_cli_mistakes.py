@@ -112,7 +112,6 @@ class TestGenerate:
             ("0-4294967296", "4294967296 in the seeds"),
             ("0-9,4", "4 stands twice"),
             ("ten", "'ten'"),
-            ("", "is no number or range"),
         ],
     )
     def test_seeds_are_no_seeds(self, empty, refused, seeds, part):
@@ -254,6 +253,10 @@ class TestAnalyze:
              'kind = "torchscript"\nweights = "sscd.pt"\npreprocessing = "sscd"')  # fmt: skip
         said = refused(folder, "analyze", folder / "study.toml")
         assert f"The weights file {folder / 'sscd.pt'} of the encoder does not exist" in said
+
+    def test_there_is_no_such_device(self, folder, refused):
+        said = refused(folder, "analyze", folder / "study.toml", "--device", "tpu")
+        assert "There is no device 'tpu'" in said, "also where no encoder needs it"
 
     def test_encoder_is_not_defined(self, folder, refused):
         said = refused(folder, "analyze", folder / "study.toml", "--encoder", "sscd")

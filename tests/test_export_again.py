@@ -1,8 +1,11 @@
 """An export that is repeated, stopped, or asked to go where something else is."""
 
+import errno
 import itertools
 import json
 import shutil
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from commands import contents
@@ -10,7 +13,14 @@ from exporting import RUN, export, filled
 from PIL import Image
 from stores import add
 
-from reprostore.errors import IdentityError, MissingDataError, ReprostoreError, SpecError
+from reprostore.errors import (
+    CorruptionError,
+    IdentityError,
+    MissingDataError,
+    ReprostoreError,
+    SpecError,
+    StorageError,
+)
 from reprostore.sharing.exporting.runs import matching_runs, named_runs
 from reprostore.specs import Subset
 from reprostore.testing.faults import killed_after
@@ -178,3 +188,27 @@ def test_runs_are_chosen_by_model_and_sampler(tmp_path):
     ]
     with pytest.raises(MissingDataError, match=r"has no run x/\*\. Its runs are model/other"):
         named_runs(store, [RUN, "x/*"])
+
+
+@pytest.mark.parametrize("form", ["png", "npz"])
+def test_an_export_of_damaged_samples_leaves_nothing(tmp_path, form):
+    store = filled(tmp_path)
+    shards = (store.path / "runs" / RUN / "sample" / "c").rglob("*")
+    shard = next(path for path in shards if path.is_file())
+    shard.write_bytes(shard.read_bytes()[:-100])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CorruptionError):
+        export(store, tmp_path / "out", form)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("form", "place"), [("png", f"folder .*{RUN}"), ("npz", r"file .*\.npz")])
+def test_a_full_disk_is_told_by_the_place_that_is_written(tmp_path, monkeypatch, form, place):
+    store = filled(tmp_path)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    written = mock.Mock(side_effect=full)
+    monkeypatch.setattr(Path, "write_bytes", written)
+    monkeypatch.setattr("reprostore.sharing.exporting.arrays._write_npz", written)
+    with pytest.raises(StorageError, match=f"^The {place} cannot be written: no space is left"):
+        export(store, tmp_path / "out", form)
+    assert not (tmp_path / "out").exists()

@@ -61,7 +61,8 @@ def test_manifests_that_are_none_are_refused(members, tmp_path, manifest):
 def test_an_archive_without_a_manifest_is_no_pack(members, tmp_path):
     path = archive_of(tmp_path / "a.zip", {k: v for k, v in members.items() if k != MANIFEST})
     refused(tmp_path, path, FormatError, "has no manifest-sha256.json")
-    assert check_manifest(path) == []  # a store may be zipped by other means
+    (note,) = check_manifest(path)  # a store may be zipped by other means
+    assert not note.damage
     assert open_store(path).run_paths() == ["model/sampler/none"]
 
 
@@ -102,7 +103,7 @@ def test_what_stands_at_the_target_stays(members, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     before = sorted(tmp_path.rglob("*"))
     for name in ("file", "folder", "link"):
-        with pytest.raises(IdentityError, match="nothing is ever replaced"):
+        with pytest.raises(IdentityError, match=r"nothing is ever replaced|leads nowhere"):
             unpack(path, tmp_path / name)
     assert sorted(tmp_path.rglob("*")) == before
     (tmp_path / "empty").mkdir()

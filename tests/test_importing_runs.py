@@ -230,7 +230,10 @@ def test_the_session_says_where_samples_come_from(store, tmp_path):
         ({"steps": 0}, "The number of solver steps is 0"),
         ({"noise_scale": 0.0}, "The noise scale is 0"),
         ({"noise_scale": float("inf")}, "The noise scale is inf"),
-        ({"noise_scale": 80.0, "noise": "edm-cpu"}, "The noise scale is 80, and the noise is 'edm-"),
+        (
+            {"noise_scale": 80.0, "noise": "edm-cpu"},
+            "The noise scale is 80, and the noise is 'edm-",
+        ),
         ({"metric": "squared_l2"}, "The metric squared_l2 is given, and no encoder"),
         ({"value_range": (1, 1)}, "The value range is 1 to 1"),
         ({"layout": "hwc"}, "The layout is 'hwc'. It is nhwc or nchw"),

@@ -11,6 +11,7 @@ import reprostore.neighbors as module
 from reprostore.embed import EncoderHandle
 from reprostore.encoders.kinds import KINDS
 from reprostore.errors import DatasetError, SpecError
+from reprostore.importing.existing import state_digests
 from reprostore.neighbors import SearchOptions, Written, item_neighbors, run_neighbors
 from reprostore.specs import EncoderSpec
 from reprostore.store import create_store, open_store
@@ -123,7 +124,9 @@ def test_whatever_changes_is_searched_again(store, tmp_path, monkeypatch):
     of = {**of, **dict(zip([9, 10], pictures(2, seed=5), strict=True))}
     run = add_run(store, "a", of)
     search(n=4)
-    run.array("digest")[0:1] = np.asarray([99], dtype=np.uint64)
+    of[0] = 255 - of[0]
+    run.array("sample")[0, 0] = of[0]
+    run.array("digest")[0:1] = state_digests(of[0][None])
     search(n=5)
     monkeypatch.setitem(KINDS, "pixel", replace(KINDS["pixel"], version=2))
     search(encoder=EncoderHandle("pixel", EncoderSpec(kind="pixel")), n=6)

@@ -14,6 +14,7 @@ from commands import subpython
 from reprostore.canonical import fingerprint
 from reprostore.specs import EncoderSpec
 from reprostore.store import create_store
+from reprostore.store.dataset_attributes import sealed
 from reprostore_analyses.context import Context
 from reprostore_analyses.reproducibility import reproducibility
 from reprostore_analyses.reproducibility_options import ReproducibilityOptions
@@ -102,6 +103,7 @@ def _edit(path, change):
 def _rename_source(store, source):
     def change(attributes):
         attributes["dataset"]["source"] = source
+        attributes.update(sealed("items", attributes))
 
     _edit(store.path / "datasets" / "items" / "zarr.json", change)
 

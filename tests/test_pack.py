@@ -238,3 +238,17 @@ def test_a_damaged_store_is_not_packed(lab, tmp_path, place, message):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lab.zarr"]
     if "datasets" not in place:
         pack(store, tmp_path / "a.zip", runs=["a/*"], datasets=True)
+
+
+def test_damage_in_an_archive_is_not_said_to_be_repaired(whole, tmp_path):
+    content = bytearray(whole.read_bytes())
+    with zipfile.ZipFile(whole) as archive:
+        name = next(n for n in archive.namelist() if "/runs/a/s/none/vector/c/" in n)
+        content[archive.getinfo(name).header_offset + len(name) + 40] ^= 1
+    (tmp_path / "p.zip").write_bytes(content)
+    damage = verify_store(open_store(tmp_path / "p.zip")).damage
+    assert len(damage) == 2, "by its checksum, and by the manifest"
+    assert {finding.action for finding in damage} == {
+        "Receive the pack again: it is not as it was made."
+    }
+    assert not any(finding.row()["repairable"] for finding in damage)

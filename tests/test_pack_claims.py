@@ -2,17 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
+from analyzing import add_run, pictures
 from hostile_packs import archive_of, refused
 from packing import RUNS, analyzed, laboratory, names, pack
 
 from reprostore.errors import CorruptionError
+from reprostore.importing import ImportRequest, import_samples
 from reprostore.sharing.archives.manifest import check_manifest
 from reprostore.sharing.archives.reading import MANIFEST
 from reprostore.sharing.repair import repair_store
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store
-from reprostore.store import open_store
+from reprostore.store import create_store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,55 @@ def test_claims_of_a_manifest_are_compared_with_the_store(members, tmp_path, tol
     assert finding.place == MANIFEST
     assert told in finding.what
     refused(tmp_path, archive, CorruptionError, "The manifest of")
+
+
+def crate_of(store, folder, **options):
+    pack(store, folder / "crate", **options)
+    document = json.loads((folder / "crate" / "ro-crate-metadata.json").read_text())
+    return {entity["@id"]: entity for entity in document["@graph"]}
+
+
+def test_each_run_names_the_software_of_its_own_sessions(tmp_path):
+    store = create_store(tmp_path / "s.zarr")
+    of = dict(enumerate(pictures(2, shape=(1, 2, 2))))
+    for model, version in (("a", "2.1.0"), ("b", "2.6.0"), ("c", "2.6.0")):
+        add_run(store, model, of, session={"versions": {"torch": version}})
+    np.save(tmp_path / "x.npy", pictures(2, seed=9, shape=(2, 2, 1)))
+    request = ImportRequest(source=tmp_path / "x.npy", model="given", noise="unknown", seeds="0-1")
+    import_samples(store, request)
+    entities = crate_of(store, tmp_path)
+    found = {
+        entity["name"]: [part["@id"] for part in entity.get("instrument", [])]
+        for entity in entities.values()
+        if entity["@type"] == "CreateAction"
+    }
+    assert found == {
+        "Sampling a/s/none": ["#software-torch-2.1.0"],
+        "Sampling b/s/none": ["#software-torch-2.6.0"],
+        "Sampling c/s/none": ["#software-torch-2.6.0"],
+        "Import of given/imported/none": [],
+    }
+    given = entities["crate.zarr/runs/given/imported/none/"]["description"]
+    assert given == "2 samples, of shape 1×2×2, which were imported."
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("CC-BY-4.0", "https://spdx.org/licenses/CC-BY-4.0"),
+        ("apache-2.0", "https://spdx.org/licenses/Apache-2.0"),
+        ("https://example.org/terms", "https://example.org/terms"),
+        ("proprietary", "#license"),
+        ("none", "#license"),
+        ("MIT OR Apache-2.0", "#license"),
+        ("LicenseRef-ours", "#license"),
+        ("CC BY 4.0", "#license"),
+    ],
+)
+def test_a_licence_has_the_address_of_spdx_only_where_spdx_has_it(lab, tmp_path, text, address):
+    entities = crate_of(lab, tmp_path, license=text, runs=RUNS[:1], content="samples")
+    assert entities["./"]["license"] == {"@id": address}
+    assert entities[address]["name"] == text
 
 
 def test_files_that_belong_to_nothing_are_not_packed(lab, tmp_path):

@@ -16,6 +16,7 @@ from reprostore.sharing.merge import merge_stores
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store
 from reprostore.store import open_store
+from reprostore.store.dataset_attributes import sealed
 from reprostore_analyses.context import Context
 from reprostore_analyses.generalization import GeneralizationOptions, generalization
 from reprostore_analyses.memorization import memorization
@@ -171,7 +172,7 @@ def test_a_form_that_says_nothing_is_damage(vectors, tmp_path, form):
     store = unpack(vectors[0], tmp_path / "out")["store"]
     file = tmp_path / "out" / "vectors.zarr" / "datasets" / "items" / "zarr.json"
     document = json.loads(file.read_text())
-    document["attributes"]["items"] = form
+    document["attributes"] = sealed("items", document["attributes"] | {"items": form})
     file.write_text(json.dumps(document))
     with pytest.raises(CorruptionError, match="do not say what its items were"):
         StoredDataset(open_store(store), "items")

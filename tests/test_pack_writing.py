@@ -14,6 +14,7 @@ from reprostore.embed import EncoderHandle, RunVectors, embed_run
 from reprostore.errors import DependencyError, IdentityError, SpecError, StorageError
 from reprostore.sharing.pack import pack_store
 from reprostore.sharing.packing import files as pack_files
+from reprostore.sharing.packing.request import PackRequest
 from reprostore.sharing.unpack import unpack
 from reprostore.sharing.verify import verify_store
 from reprostore.specs import EncoderSpec
@@ -158,10 +159,35 @@ def test_a_pack_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("reprostore.sharing.pack.store_members", full)
-    for target in ("p.zip", "folder"):
-        with pytest.raises(StorageError, match="no space is left"):
+    for target, what in (("p.zip", "archive"), ("folder", "folder")):
+        told = f"^The {what} {tmp_path / target} cannot be written: no space is left"
+        with pytest.raises(StorageError, match=told):
             pack_store(store, tmp_path / target)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zarr", "s.zarr.lock"]
+
+
+def test_what_is_not_in_a_pack_is_not_in_its_readme(tmp_path):
+    store, _ = started(tmp_path, count=1)
+    pack_store(store, tmp_path / "päck age")
+    text = (tmp_path / "päck age" / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# s\n"), "the store's own name, where it has no title"
+    assert "- Content: samples\n" in text
+    assert "Samples of diffusion models: 1 sample in 1 run, " in text
+    assert "| states after step |" in text
+    assert (tmp_path / "päck age" / "p-ck-age.zarr").is_dir()
+    embed_run(store, EncoderHandle("pixel", EncoderSpec(kind="pixel")), store.run(PATH))
+    pack_store(store, tmp_path / "more")
+    text = (tmp_path / "more" / "README.md").read_text(encoding="utf-8")
+    assert "- Content: samples and vectors\n" in text
+
+
+def test_pixels_are_allowed_only_where_images_are_withheld(tmp_path):
+    store, _ = started(tmp_path)
+    embed_run(store, EncoderHandle("pixel", EncoderSpec(kind="pixel")), store.run(PATH))
+    with pytest.raises(SpecError, match="no images are withheld"):
+        pack_store(store, tmp_path / "p.zip", PackRequest(allow_pixel=True))
+    assert not (tmp_path / "p.zip").exists()
+    pack_store(store, tmp_path / "p.zip", PackRequest(content="vectors", allow_pixel=True))
 
 
 def test_nothing_is_replaced(tmp_path):

@@ -384,6 +384,12 @@ def test_growing_a_run_keeps_its_floor(own):
     generate_study(study(own.base, "0-12", SAMPLERS))
     store = open_store(own.store_path)
     assert set(current_floors(store, store.runs())) == {"net/final/none", "net/path/none"}
+    # The same question of other samples is answered beside it.
+    again(own)
+    generate_study(study(own.base, "0-13", SAMPLERS))
+    again(own)
+    for floors in current_floors(store, store.runs()).values():
+        assert sorted(floor.sizes["seed"] for floor in floors) == [3, 13, 14]
 
 
 # --- which samples

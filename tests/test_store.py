@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import xarray as xr
@@ -167,3 +169,9 @@ def test_adding_a_model_touches_nothing_else(store):
     after = content(store.path)
     assert {key: after[key] for key in before} == before
     assert all(key.startswith("runs/two/") for key in after.keys() - before.keys())
+
+
+def test_importing_the_package_loads_no_library_that_most_commands_do_not_need():
+    code = "import sys, reprostore; print({'xarray', 'dask', 'pandas', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"

@@ -26,6 +26,9 @@ _REFUSALS = (
 )
 """What the operating system refuses although the program is right."""
 
+_NOWHERE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+"""What it says of a path at which nothing can be, also where that path was looked at before."""
+
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """Make a command end with an exit code and a message instead of an exception.
@@ -93,11 +96,12 @@ def _told(error: Exception) -> int:
             "written where there is space and permission. Make room or give permission, and run "
             "the same command again: what was finished is kept.",
         )
-    elif isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+    elif isinstance(error, OSError) and error.errno in _NOWHERE:
         _say(
             "Error:",
             f"The path {shorten(str(error.filename))} leads nowhere: {error.strerror}. Files and "
-            "folders have names of at most 255 bytes, and links end. Check the paths.",
+            "folders lie in folders, have names of at most 255 bytes, and links end. Check the "
+            "paths.",
         )
     elif is_out_of_memory(error):
         reason = [*str(error).splitlines(), type(error).__name__][0]  # torch adds its stack

@@ -36,25 +36,32 @@ def merge(
         typer.Option(
             metavar="PATH",
             show_default=False,
-            help="Merge only this run, model/sampler/condition; * stands for any text.",
+            help="Merge only this run, model/sampler/condition; * stands for any text. May be "
+            "repeated.",
         ),
     ] = None,
     rename: Annotated[
         _Pairs,
         typer.Option(
-            metavar="[STORE:]OLD=NEW", show_default=False, help="New name of a source's model."
+            metavar="[STORE:]OLD=NEW",
+            show_default=False,
+            help="New name of a source's model. May be repeated.",
         ),
     ] = None,
     rename_dataset: Annotated[
         _Pairs,
         typer.Option(
-            metavar="[STORE:]OLD=NEW", show_default=False, help="New name of a source's dataset."
+            metavar="[STORE:]OLD=NEW",
+            show_default=False,
+            help="New name of a source's dataset. May be repeated.",
         ),
     ] = None,
     rename_encoder: Annotated[
         _Pairs,
         typer.Option(
-            metavar="[STORE:]OLD=NEW", show_default=False, help="New name of a source's encoder."
+            metavar="[STORE:]OLD=NEW",
+            show_default=False,
+            help="New name of a source's encoder. May be repeated.",
         ),
     ] = None,
     tolerance: Annotated[
@@ -80,7 +87,9 @@ def merge(
     creator: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", show_default=False, help="Of a new store, beside those of the stores."
+            metavar="NAME",
+            show_default=False,
+            help="Of a new store, beside those of the stores. May be repeated.",
         ),
     ] = None,
     dry_run: Annotated[

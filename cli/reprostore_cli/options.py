@@ -1,5 +1,6 @@
 """The options that commands share, and the study that they make."""
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,6 +143,26 @@ def study_inputs(loaded: "LoadedStudy") -> dict[str, object]:
         "batch_size": study.batch_size,
         "dtype": study.dtype,
     }
+
+
+def refuse_empty(arguments: list[str]) -> None:
+    """Refuse an option or argument without a value.
+
+    Raises
+    ------
+    SpecError
+        One is empty.
+    """
+    for before, text in itertools.pairwise(["", *arguments]):
+        name = before if not text and before.startswith("--") else text.removesuffix("=")
+        if not text or (text.startswith("--") and text.find("=") == len(text) - 1):
+            from reprostore.errors import SpecError  # `--help` loads no library
+
+            raise SpecError(
+                f"{name or 'An argument'} has no value.",
+                "A value is not empty; a variable of the shell that is not set gives an empty one.",
+                "Give a value, or leave the option out.",
+            )
 
 
 def key_values(pairs: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reprostore.datasets.items import Items, Rows, unreadable
 from reprostore.errors import NotFoundError, ReprostoreError, SpecError
+from reprostore.paths import require_file
 
 GATHER_BYTES = 256 * 2**20
 """Shuffled reads of a Zarr array decompress all of it once per this many bytes."""
@@ -66,7 +67,7 @@ def open_array(path: Path, key: str | None, what: str) -> Items:
 
 def _open_npy(path: Path, what: str) -> Items:
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        array = np.lib.format.open_memmap(require_file(path), mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(what, error) from error
     return _in_memory(array, what, {"kind": "npy"})
@@ -74,7 +75,7 @@ def _open_npy(path: Path, what: str) -> Items:
 
 def _open_npz(path: Path, key: str | None, what: str) -> Items:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(require_file(path)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             chosen = _choose(key, names, what)
             with archive.open(f"{chosen}.npy") as member:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reprostore.datasets.items import Items, Rows, unreadable
 from reprostore.errors import DatasetError, DependencyError
+from reprostore.paths import require_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -98,7 +99,7 @@ def image_header(path: Path, file: str, what: str) -> tuple[tuple[int, int], str
     """Return size (width, height) and mode ("L" or "RGB") of an image, refusing other modes."""
     image_module = pillow(what)
     try:
-        with image_module.open(path / file) as image:
+        with image_module.open(require_file(path / file)) as image:
             size, mode = image.size, image.mode
             arguments = [part.args for part in image.tile]
     except (OSError, SyntaxError, ValueError) as error:
@@ -119,7 +120,7 @@ def image_header(path: Path, file: str, what: str) -> tuple[tuple[int, int], str
 def image_pixels(path: Path, file: str, what: str) -> NDArray[np.uint8]:
     """Decode an image, (y, x) grey or (y, x, 3) RGB."""
     try:
-        with pillow(what).open(path / file) as image:
+        with pillow(what).open(require_file(path / file)) as image:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable_image(file, what, error) from error

@@ -1,5 +1,7 @@
 """Encoders: what turns samples into vectors whose similarity is measured."""
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from reprostore.encoders.request import Request
 from reprostore.errors import SpecError
 from reprostore.specs import EncoderSpec
 
-__all__ = ["Encoder", "encoder_identity", "load_encoder"]
+__all__ = ["Encoder", "encoder_identity", "load_encoder", "require_device"]
 
 
 def encoder_identity(spec: EncoderSpec, base: Path, *, download: bool = False) -> dict[str, Any]:
@@ -87,6 +89,34 @@ def load_encoder(
         A package is not installed.
     """
     return _kind(spec).load(Request(spec, base, download), item_shape, device)
+
+
+def require_device(device: str, specs: Iterable[EncoderSpec]) -> None:
+    """Refuse a device that does not exist, also where no encoder is loaded or needs it.
+
+    Parameters
+    ----------
+    device : str
+        Where encoders are to compute.
+    specs : iterable of EncoderSpec
+        The encoders; those of the kind "python" judge a device themselves.
+
+    Raises
+    ------
+    SpecError
+        There is no such device.
+    """
+    if device == "cpu" or any(spec.kind == "python" for spec in specs):
+        return
+    if find_spec("torch") is None:
+        raise SpecError(
+            f"The device {device!r} was asked for, and torch is not installed.",
+            'Other devices than "cpu" are those of torch.',
+            "Choose \"cpu\", or run: pip install 'reprostore[generate]'",
+        )
+    from reprostore.encoders.torch_device import torch_device
+
+    torch_device(device)
 
 
 def _kind(spec: EncoderSpec) -> Kind:

@@ -1,7 +1,7 @@
 """Samples, items and vectors of a store as files that other tools read unchanged."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -19,12 +19,13 @@ from reprostore.sharing.exporting.arrays import (
 )
 from reprostore.sharing.exporting.datasets import dataset_selection
 from reprostore.sharing.exporting.images import PngFolder
-from reprostore.sharing.exporting.record import in_the_way, read_record, record_of, write_record
+from reprostore.sharing.exporting.record import read_record, record_of, write_record
 from reprostore.sharing.exporting.runs import run_selection
 from reprostore.sharing.exporting.sources import Selection
 from reprostore.specs import Subset
 from reprostore.store import SampleStore
-from reprostore.store.nesting import require_outside
+from reprostore.store.groups import storage_errors
+from reprostore.store.targets import require_target
 
 Format = Literal["png", "npz", "npy", "vectors"]
 
@@ -162,7 +163,7 @@ def export_samples(
         The store is damaged.
     """
     folder = request.folder.absolute()
-    require_outside(folder, "The export")
+    require_target(folder, "The export")
     selections = [*_run_selections(store, request), *_dataset_selections(store, request)]
     targets = [_target(folder, request, selection) for selection in selections]
     for target in targets:
@@ -181,7 +182,10 @@ def _exported(
         if progress is not None:
             progress(selection.name, done, count)
 
-    with _claimed(target.place):
+    with (
+        storage_errors(target.place, "The folder" if form == "png" else "The file"),
+        _claimed(target.place),
+    ):
         before = read_record(target.place)
         target.check(recorded, before)  # another process may have been here
 
@@ -213,9 +217,7 @@ def _dataset_selections(store: SampleStore, request: ExportRequest) -> Iterator[
 
 def _target(folder: Path, request: ExportRequest, selection: Selection) -> _Target:
     place = folder / selection.path
-    for parent in place.parents:
-        if parent.exists() and not parent.is_dir():
-            raise in_the_way(f"{parent} is a file, and no folder.")
+    require_target(place, "The export")
     if request.format == "png":
         return PngFolder(place, selection, subdirs=request.subdirs)
     kind = _FILES[request.format]()
@@ -225,10 +227,17 @@ def _target(folder: Path, request: ExportRequest, selection: Selection) -> _Targ
 @contextmanager
 def _claimed(place: Path) -> Iterator[None]:
     """Keep a second export of the same name waiting: both would write the same files."""
+    new = [folder for folder in (place, *place.parents) if not folder.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{place}.lock", thread_local=False)
-    with lock:
-        try:
-            yield
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
+    try:
+        with lock:
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
+    except BaseException:
+        for folder in [*(place.glob("*") if place in new else ()), *new]:
+            with suppress(OSError):  # what holds something stays
+                folder.rmdir()
+        raise

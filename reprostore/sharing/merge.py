@@ -53,8 +53,8 @@ def merge_stores(
         left out. With chosen runs come the datasets that their models were trained on.
     rename, rename_datasets, rename_encoders : mapping, optional
         New names of models, datasets and encoders of the sources, by their old ones or by
-        ``source:old``, where the source is a file name without ``.zarr`` or ``.zip``. A dataset
-        named as before is said to be the one of that name elsewhere.
+        ``source:old``, where the source is a file name without ``.zarr`` or ``.zip``. What is named
+        as before is said to be the one of that name elsewhere.
     tolerance : float, optional
         By how much states of equal seeds may differ, in units in which images span [-1, 1]. The
         states of the first store that has them stay, and new ones beside them are marked as not
@@ -147,17 +147,12 @@ def _derive(store: SampleStore | None, plan: MergePlan) -> list[dict[str, Any]]:
     if store is None:
         return rows
     for group, items in joined.items():
-        copied, whole = join_run_neighbors(store, items)
+        copied, lacking = join_run_neighbors(store, items)
         for row in rows:
             if row["name"] == group:
                 row["copied"] = copied
-        if not whole:
-            plan.findings.note(
-                group,
-                items[-1].source.label,
-                "Neighbors of some samples are in none of the stores: they are searched again "
-                "when they are asked for.",
-            )
+        if lacking:
+            plan.findings.note(group, items[-1].source.label, lacking)
     return rows
 
 

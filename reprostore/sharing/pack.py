@@ -21,7 +21,7 @@ from reprostore.sharing.packing.selection import Selection, select
 from reprostore.sharing.packing.snapshot import group_metadata
 from reprostore.sharing.verify import verify_store
 from reprostore.store import SampleStore, open_store
-from reprostore.store.nesting import require_outside
+from reprostore.store.targets import require_target
 
 _PICTURE = "picture.png"
 
@@ -66,7 +66,7 @@ def pack_store(
     SpecError
         Vectors would give withheld images away, or the target lies in a store.
     IdentityError
-        Something stands at the target.
+        Something stands at the target, or it lies below what is no folder.
     CorruptionError
         The store is damaged; nothing is left of the pack.
     DependencyError
@@ -76,7 +76,7 @@ def pack_store(
     """
     require_rocrate()
     request, target = request or PackRequest(), target.absolute()
-    require_outside(target, "The pack")
+    require_target(target, "The pack")
     zipped = target.suffix == ".zip"
     chosen = select(store, request)
     about = About.of(chosen, request, _folder(target))

@@ -14,7 +14,7 @@ from reprostore.sharing.archives.reading import MANIFEST, PackReader, open_pack
 from reprostore.sharing.archives.writing import whole
 from reprostore.sharing.checks.findings import Progress
 from reprostore.store.files import store_files
-from reprostore.store.nesting import require_outside
+from reprostore.store.targets import require_target
 
 _SPARE = 2**20
 """Bytes that are left free."""
@@ -51,7 +51,7 @@ def unpack(
     SpecError
         The target lies in a store, or in the pack.
     IdentityError
-        Something stands at the target.
+        Something stands at the target, or it lies below what is no folder.
     StorageError
         There is no space.
     """
@@ -65,7 +65,7 @@ def unpack(
         )
     place = Path(archive.name.removesuffix(".zip")) if target is None else target
     place = place.absolute()
-    require_outside(place, "The unpacked pack")
+    require_target(place, "The unpacked pack")
     if without_links(place).is_relative_to(without_links(archive)):
         raise SpecError(
             f"The folder {place} lies in the pack {archive} itself.",

@@ -8,8 +8,9 @@ belongs together; they do not prove who wrote a store.
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from reprostore.sharing.archives.manifest import check_manifest
+from reprostore.sharing.archives.manifest import RECEIVE_AGAIN, check_manifest
 from reprostore.sharing.checks.cache_inputs import Inputs
 from reprostore.sharing.checks.caches import cache_groups, check_cache
 from reprostore.sharing.checks.datasets import check_dataset
@@ -71,6 +72,10 @@ class _Verification:
             self._cache(group)
         if self._archive is not None:
             self._report.add(check_manifest(self._archive, progress=self._progress))
+            self._report.findings = [
+                replace(f, action=RECEIVE_AGAIN, mending=None) if f.damage else f
+                for f in self._report.findings
+            ]
         self._show(self._report.nbytes)
         return self._report
 

@@ -22,6 +22,9 @@ VERSION = 1
 BESIDE = ("README.md", "ro-crate-metadata.json", "picture.png")
 """What a pack may hold beside the store and the manifest."""
 
+RECEIVE_AGAIN = "Receive the pack again: it is not as it was made."
+"""What to do about damage in a pack, which is never repaired in place."""
+
 LIMIT = 2**28
 """Bytes of a manifest that is read: enough for a million files."""
 
@@ -213,5 +216,4 @@ def _without_manifest() -> Finding:
 
 
 def _finding(place: str, what: str) -> Finding:
-    action = "Receive the pack again: it is not as it was made."
-    return Finding(True, "file", place, what, action)
+    return Finding(True, "file", place, what, RECEIVE_AGAIN)

@@ -143,7 +143,7 @@ def whole(target: Path, what: str) -> Iterator[Path]:
         It cannot be written.
     """
     partial = target.with_name(f".{target.name}.partial")
-    with storage_errors(target):
+    with storage_errors(target, "The archive" if target.suffix == ".zip" else "The folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         # A store NAME has a folder NAME.lock beside it.
         lock = FileLock(target.with_name(f".{target.name}.lock"), thread_local=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reprostore.errors import DependencyError, SpecError
 from reprostore.images import to_uint8
+from reprostore.paths import require_file
 from reprostore.sharing.exporting.record import in_the_way
 from reprostore.sharing.exporting.sources import Selection
 
@@ -138,13 +139,13 @@ class PngFolder:
         )
         done = len(self._names) - len(missing)
         progress(done)
-        for folder in {(self.place / self._names[i]).parent for i in missing}:
-            folder.mkdir(parents=True, exist_ok=True)
         # Compression leaves the interpreter to others.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for positions, block in self.selection.blocks(missing):
                 images = to_uint8(block)
                 files = [self.place / self._names[position] for position in positions]
+                for folder in {file.parent for file in files}:
+                    folder.mkdir(parents=True, exist_ok=True)
                 for _ in pool.map(_write_png, files, images):
                     done += 1
                 progress(done)
@@ -170,14 +171,17 @@ def _write_png(file: Path, image: NDArray[np.uint8]) -> None:
         encoded, format="PNG"
     )
     partial = file.with_name(file.name + _PARTIAL)
-    partial.write_bytes(encoded.getvalue())
-    partial.replace(file)
+    try:
+        partial.write_bytes(encoded.getvalue())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _shows(file: Path, image: NDArray[np.uint8]) -> bool:
     """Say whether a file shows these pixels."""
     try:
-        with _pillow().open(file) as opened:
+        with _pillow().open(require_file(file)) as opened:
             shown = np.asarray(opened)
             mode = opened.mode
     except (OSError, SyntaxError, ValueError):

@@ -6,6 +6,7 @@ from typing import Any
 
 from reprostore.canonical import to_jsonable
 from reprostore.errors import IdentityError
+from reprostore.paths import require_file
 from reprostore.sharing.exporting.sources import Selection
 from reprostore.store import SampleStore
 
@@ -64,7 +65,7 @@ def read_record(place: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        recorded = json.loads(path.read_bytes())
+        recorded = json.loads(require_file(path).read_bytes())
         known = isinstance(recorded, dict) and "reprostore_export" in recorded
     except (OSError, ValueError):
         known = False
