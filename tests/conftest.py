@@ -1,6 +1,7 @@
 """What holds for all tests: reproducible examples, no network, and a cache of their own."""
 
 import os
+import signal
 
 # before torch and huggingface_hub are imported, which read these once
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -9,6 +10,9 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# a shell that runs the tests in the background has had it ignored, for all children too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile(

@@ -176,7 +176,9 @@ def test_intervals_beyond_chance_hold_as_often_as_they_say():
 
     def beyond(a, b):
         levels = chance_level(a, b, fine).by_shift[None]
-        found = beyond_chance(rowwise_cosine(a, b)[None], levels, grid, ReproducibilityOptions())
+        found = beyond_chance(
+            rowwise_cosine(a, b)[None], levels, grid, ReproducibilityOptions(), mismatched=len(a)
+        )
         return [float(found[f"rp_beyond_chance{end}"][0]) for end in ("", "_low", "_high")]
 
     truth = beyond(*runs(20_000))[0]

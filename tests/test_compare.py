@@ -246,3 +246,24 @@ def test_what_cannot_be_compared(tmp_path, monkeypatch, make, error, match):
     with pytest.raises(error, match=match):
         compare(asked(first, second, **values))
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("threshold", [9.5, 15.0, 80.0])
+def test_the_mae_threshold_is_the_one_that_was_asked_for(tmp_path, threshold):
+    a = pictures()
+    b = like(a, 0.7)
+    folders = save(tmp_path / "a", a, range(40)), save(tmp_path / "b", b, range(40))
+    row = compare(asked(*folders, mae_threshold=threshold))
+    errors = np.abs(a.astype(int) - b.astype(int)).mean(axis=(1, 2, 3))
+    assert 0 < (errors < threshold).mean() < 1
+    assert (row["mae_score"], row["mae_threshold"]) == ((errors < threshold).mean(), threshold)
+
+
+def test_noise_that_was_saved_multiplied_is_checked_by_its_scale(tmp_path):
+    folders = [save(tmp_path / name, pictures(10), range(10)) for name in "ab"]
+    np.save(tmp_path / "noise.npy", 80 * noise_of(range(10)))
+    recorded = Source(folders[1], noise=str(tmp_path / "noise.npy"))
+    row = compare(
+        asked(Source(folders[0], noise="edm-cpu"), recorded, allow_unchecked=False, noise_scale=80)
+    )
+    assert row["checked"] is True

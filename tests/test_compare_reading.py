@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from importing import images, write_folder
 
-from reprostore.errors import PairingError, ReprostoreError, SpecError
+from reprostore.errors import DatasetError, PairingError, ReprostoreError, SpecError
 from reprostore_analyses.compare import compare
 from reprostore_analyses.compare_request import CompareRequest, Source
 
@@ -75,7 +75,7 @@ def test_chance_is_within_a_class(tmp_path):
     assert row["mae_chance"] == pytest.approx(errors / n)
     assert 0.3 < row["chance"] < 0.9
     assert 0.1 < row["mae_chance"] < 0.95
-    assert (row["classes"], row["notes"]) == (4, [])
+    assert (row["classes"], row["chance_seeds"], row["notes"]) == (3, 38, [])
 
 
 def test_classes_of_one_sample_have_no_chance_level(tmp_path):
@@ -83,6 +83,19 @@ def test_classes_of_one_sample_have_no_chance_level(tmp_path):
     row = compare(asked(*[tmp_path / "a.npz"] * 2, seeds=("0-119", "0-119")))
     assert row["rp"] == 1
     assert np.isnan([row["chance"], row["mae_chance"], row["chance_threshold"]]).all()
+    assert (row["classes"], row["chance_seeds"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("shared", "known"), [(2, False), (99, False), (100, True)])
+def test_seeds_alone_in_their_class_tell_no_threshold(tmp_path, shared, known):
+    """Its quantile, 1 %, needs 100 seeds that have a part in the shifted pairs."""
+    labels = np.minimum(np.arange(120), 120 - shared)
+    for seed, name in enumerate("ab"):
+        np.savez(tmp_path / f"{name}.npz", of_classes(labels % 5, seed), labels)
+    row = compare(asked(tmp_path / "a.npz", tmp_path / "b.npz", seeds=("0-119", "0-119")))
+    assert (row["classes"], row["chance_seeds"]) == (1, shared)
+    assert np.isnan(row["chance_threshold"]) != known
+    assert np.isnan(row["rp_beyond_chance"]) != known
 
 
 def test_labels_that_differ_are_no_pair(tmp_path):
@@ -142,3 +155,13 @@ def test_grey_and_colour_differ_in_their_channels_and_not_in_their_size(tmp_path
     )
     with pytest.raises(SpecError, match="The channels differ: make both grey or both RGB"):
         compare(asked(grey, colour))
+
+
+def test_an_archive_whose_directory_is_damaged_cannot_be_read(tmp_path):
+    pictures = images(9, (6, 6, 3))
+    np.savez(tmp_path / "a.npz", pictures)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\x01\x02")] ^= 1
+    (tmp_path / "b.npz").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"b\.npz cannot be read"):
+        compare(asked(tmp_path / "a.npz", tmp_path / "b.npz", seeds=("0-8", "0-8")))

@@ -90,7 +90,7 @@ def test_one_bit_of_the_attributes_of_a_dataset(path):
 def test_a_dataset_without_a_checksum_is_read_and_told(path):
     def older(document):
         document["attributes"].pop("checksum")
-        document["attributes"]["dataset"].pop("name")
+        document["attributes"].pop("name")
 
     edit(path / "datasets/items/zarr.json", older)
     assert StoredDataset(open_store(path), "items").spec.held_out == "6-7"

@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reprostore.embed.handle import EncoderHandle, Progress
 from reprostore.encoders import require_device
 from reprostore.errors import MissingDataError, PairingError, SpecError, StorageError
@@ -22,7 +24,11 @@ from reprostore_analyses.compare_request import (
     require_sources,
 )
 from reprostore_analyses.context import Context
-from reprostore_analyses.kernels import check_cosine_threshold, check_mae_threshold
+from reprostore_analyses.kernels import (
+    check_cosine_threshold,
+    check_mae_threshold,
+    in_shared_classes,
+)
 from reprostore_analyses.reproducibility import reproducibility, reproducibility_rows
 from reprostore_analyses.reproducibility_options import ReproducibilityOptions
 
@@ -51,7 +57,8 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
         `mae_threshold`; the scores with bounds and chance levels of `reproducibility_rows`, of
         vectors with NaN for those of the MAE score; `seeds`, how many pairs; `only_a` and
         `only_b`, how many seeds have no partner; `classes`, within how many the chance levels are,
-        or None; `noise_a`, `noise_b` as in `RunSpec`; `noise`, "checked" where it was compared,
+        and `chance_seeds`, of how many seeds, those alone in their class left out, or None twice;
+        `noise_a`, `noise_b` as in `RunSpec`; `noise`, "checked" where it was compared,
         "declared" where both sides were told to be of the same, else "unchecked"; `checked`,
         whether it was compared; `notes`, sentences on what was read.
 
@@ -119,7 +126,7 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
         "only_b": len(prepared[1].samples.seeds) - len(common),
         "noise_a": prepared[0].noise.contract,
         "noise_b": prepared[1].noise.contract,
-        "classes": None if classes is None else len(set(classes.values())),
+        **_chance_within(classes),
         "checked": row["checked"] and not declared,
         "noise": "declared" if declared else "checked" if row["checked"] else "unchecked",
         "notes": [note for each in prepared for note in _notes(each, labelled=classes is None)],
@@ -157,6 +164,15 @@ def _common_seeds(prepared: Sequence[PreparedImport]) -> set[int]:
             "Compare samples that were made from the same seeds.",
         )
     return a & b
+
+
+def _chance_within(classes: dict[int, int] | None) -> dict[str, int | None]:
+    """Say within how many classes the chance levels are, and how many seeds these have."""
+    if classes is None:
+        return {"classes": None, "chance_seeds": None}
+    labels = np.asarray(list(classes.values()))
+    shared = labels[in_shared_classes(labels)]
+    return {"classes": len(np.unique(shared)), "chance_seeds": len(shared)}
 
 
 def _common_classes(prepared: Sequence[PreparedImport], common: set[int]) -> dict[int, int] | None:

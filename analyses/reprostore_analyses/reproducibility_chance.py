@@ -13,6 +13,8 @@ def beyond_chance(
     by_shift: NDArray[np.float64],
     grid: NDArray[np.float64],
     options: ReproducibilityOptions,
+    *,
+    mismatched: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Compute the threshold that unrelated pairs set, and RP there.
 
@@ -26,12 +28,15 @@ def beyond_chance(
         Thresholds of the stored curves.
     options : ReproducibilityOptions
         q and confidence.
+    mismatched : int
+        How many seeds have a part in the shifted pairs; those alone in their class have none.
 
     Returns
     -------
     dict of ndarray, (pair,)
         `chance_threshold`, `rp_beyond_chance` and its bounds: Wilson's at both ends of what θ may
-        be. All NaN with fewer than 1/q seeds, of which less than one is expected beyond θ.
+        be; NaN where the spread of θ is not known, as with several classes. All NaN with fewer
+        than 1/q mismatched seeds, of which less than one is expected beyond θ.
     """
     names = (
         "chance_threshold",
@@ -40,7 +45,7 @@ def beyond_chance(
         "rp_beyond_chance_high",
     )
     seeds = similarity.shape[1]
-    if seeds * options.q < 1 - 1e-9:
+    if mismatched * options.q < 1 - 1e-9:
         return {name: np.full(len(similarity), np.nan) for name in names}
     level = chance_threshold(fine_thresholds(grid), by_shift, options.q)
     counts = [
@@ -48,8 +53,9 @@ def beyond_chance(
     ]
     low = wilson_interval(counts[2], seeds, options.confidence)[0]
     high = wilson_interval(counts[1], seeds, options.confidence)[1]
-    known = ~np.isnan(level.value)
     columns = (level.value, counts[0] / seeds, low, high)
+    known = [~np.isnan(each) for each in (level.value, level.value, level.low, level.low)]
     return {
-        name: np.where(known, column, np.nan) for name, column in zip(names, columns, strict=True)
+        name: np.where(there, column, np.nan)
+        for name, there, column in zip(names, known, columns, strict=True)
     }

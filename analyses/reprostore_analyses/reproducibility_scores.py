@@ -17,6 +17,7 @@ from reprostore_analyses.kernels import (
     corrected_score,
     cosine_chance_levels,
     fine_thresholds,
+    in_shared_classes,
     mae_chance_level,
     mean_absolute_error,
     rowwise_cosine,
@@ -86,7 +87,10 @@ def reproducibility_scores(
             variables[score + suffix] = matrix(np.where(defined, column, np.nan))
     variables["chance"] = matrix(similarity["chance"])
     variables["corrected"] = matrix(corrected_score(similarity["rp"], similarity["chance"]))
-    beyond = beyond_chance(similarity["values"], similarity["by_shift"], grid, options)
+    mismatched = len(seeds) if labels is None else int(in_shared_classes(labels).sum())
+    beyond = beyond_chance(
+        similarity["values"], similarity["by_shift"], grid, options, mismatched=mismatched
+    )
     variables |= {name: matrix(column) for name, column in beyond.items()}
     variables["mae_chance"] = matrix(images["chance"])
     variables["mae_corrected"] = matrix(corrected_score(images["score"], images["chance"]))
@@ -199,7 +203,7 @@ def _vector_similarity(
                         "or leave one of the runs out (models = [...]).",
                     )
                 values[row] = rowwise_cosine(a, b)
-            found = within_classes(labels, cosines, others, b, shifts=SHIFTS)
+            found = within_classes(labels, cosines, others, b)
             for row, each in zip(rows, found, strict=True):
                 chance[row], by_shift[row] = each.level, each.by_shift[:, :-1]
     return {
@@ -235,7 +239,7 @@ def _image_agreement(
                 continue
             a, b = (collection.images(runs[k], slots[k]) for k in (i, j))
             values[row] = mean_absolute_error(a, b)
-            (found,) = within_classes(labels, errors, [a], b, shifts=SHIFTS)
+            (found,) = within_classes(labels, errors, [a], b)
             chance[row] = found.level
     score = np.where(
         np.isnan(values).any(axis=1), np.nan, (values < options.mae_threshold).mean(axis=1)

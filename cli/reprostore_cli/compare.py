@@ -144,6 +144,8 @@ def _line(row: dict[str, Any], declared: str) -> str:
         return "–" if math.isnan(row[name]) else f"{row[name]:.{digits}f}"
 
     within = "" if row["classes"] is None else f" within {_count(row['classes'], 'class', 'es')}"
+    if row["chance_seeds"] not in (None, row["seeds"]):
+        within += f", of {row['chance_seeds']:,} seeds"
     parts = [
         f"RP {number('rp')} [{number('rp_low')}, {number('rp_high')}] "
         f"(θ = {row['threshold']:g}, {row['encoder']} cosine; chance {number('chance')}{within})"

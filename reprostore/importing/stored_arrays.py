@@ -25,10 +25,11 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 def array_names(path: Path) -> list[str]:
     """Return the names of the arrays in an .npz file; none of another file or a damaged one."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except _ERRORS:
         return []
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
 

@@ -17,7 +17,7 @@ def sealed(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         `dataset`, and what says of withheld items what they were; sealed ones are sealed anew.
     """
     content = {key: value for key, value in attributes.items() if key != "checksum"}
-    content["dataset"] = {**content["dataset"], "name": name}
+    content["name"] = name
     return {**content, "checksum": fingerprint(content)}
 
 
@@ -32,13 +32,13 @@ def unsealed(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         They are not those of a dataset.
     """
     content = dict(attributes)
-    checksum, recorded = content.pop("checksum", None), content["dataset"]
-    if not isinstance(recorded, dict):
+    checksum = content.pop("checksum", None)
+    if not isinstance(content["dataset"], dict):
         raise TypeError("`dataset` is no object")
-    about = dict(recorded)
-    named = about.pop("name", None)
-    if checksum not in (None, fingerprint(content)) or (checksum is None) != (named is None):
+    sound = checksum in (None, fingerprint(content))
+    named = content.pop("name", None)
+    if not sound or (checksum is None) != (named is None):
         raise ValueError("they do not agree with their checksum")
     if named not in (None, name):
         raise ValueError(f"they are those of the dataset {named}")
-    return {**content, "dataset": about}
+    return {**content, "dataset": dict(content["dataset"])}

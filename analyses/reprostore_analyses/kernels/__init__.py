@@ -37,7 +37,7 @@ from reprostore_analyses.kernels.thresholds import (
     check_mae_threshold,
     threshold_curve,
 )
-from reprostore_analyses.kernels.within import within_classes
+from reprostore_analyses.kernels.within import in_shared_classes, within_classes
 
 __all__ = [
     "REGIMES",
@@ -60,6 +60,7 @@ __all__ = [
     "fine_thresholds",
     "fit_sigmoid",
     "generalization_score",
+    "in_shared_classes",
     "log_distance_ratios",
     "mae_chance_level",
     "mean_absolute_error",

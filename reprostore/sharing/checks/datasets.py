@@ -127,7 +127,8 @@ def check_dataset(
 
 
 def _recorded(name: str, attributes: dict[str, Any]) -> str:
-    if attributes.keys() - {"checksum"} not in ({"dataset"}, {"dataset", "withheld", "items"}):
+    about = attributes.keys() - {"checksum", "name"}
+    if about not in ({"dataset"}, {"dataset", "withheld", "items"}):
         raise Damage("has other attributes than `dataset`")
     try:
         recorded = unsealed(name, attributes)["dataset"]
