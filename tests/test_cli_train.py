@@ -276,10 +276,37 @@ def test_what_a_killed_training_left_beside_its_model_is_cleared_away(folder, ca
     assert sorted(path.name for path in checkpoints.iterdir()) == before
 
 
+HOLDING = """\
+import pathlib, sys, time
+
+def hold(event, args):
+    if event == "os.rename" and str(args[1]).endswith(NAME):
+        (FOLDER / "held").touch()
+        while not (FOLDER / "signalled").exists():
+            time.sleep(0.01)
+
+NAME, FOLDER = {name!r}, pathlib.Path({folder!r})
+sys.addaudithook(hold)
+"""
+
+
+def held_at(name, folder):
+    """Return the environment of processes that wait before something is renamed to a name.
+
+    They leave the file `held`, and go on once there is the file `signalled`.
+    """
+    (folder / "python").mkdir()
+    text = HOLDING.format(name=name, folder=str(folder))
+    (folder / "python" / "sitecustomize.py").write_text(text)
+    paths = [str(folder / "python"), environment()["PYTHONPATH"]]
+    return environment(PYTHONPATH=os.pathsep.join(paths))
+
+
 class TestStopped:
     @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
     def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(self, new, capsys, jobs):
-        edit(new / "study.toml", "steps = 6", "steps = 60")
+        """It comes while the checkpoint of the second step is put in its place."""
+        edit(new / "study.toml", "steps = 6", "steps = 9")
         arguments = ["train", new / "study.toml", *MODELS[:2], "--jobs", jobs, "--threads", 1]
         whole = shutil.copytree(new, new.parent / "whole")
         arguments_whole = [a if a != arguments[1] else whole / "study.toml" for a in arguments]
@@ -287,13 +314,14 @@ class TestStopped:
 
         process = subprocess.Popen(
             [sys.executable, "-m", "reprostore_cli", *map(str, arguments)],
-            env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env=held_at(f"{MODELS[0]}@2", new), stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
         )  # fmt: skip
-        begun = new / "checkpoints" / f"{MODELS[0]}@2"
         deadline = time.monotonic() + 120
-        while not begun.exists() and time.monotonic() < deadline:
+        while not (new / "held").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
+        (new / "signalled").touch()
         _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (
             130,
@@ -302,7 +330,7 @@ class TestStopped:
         assert not (new / "checkpoints" / MODELS[0]).exists()
         done = Repro(capsys)(*arguments, "--json")
         assert done.code == 0, done.err
-        assert 0 < done.rows[0]["trained"] < 60
+        assert done.rows[0]["trained"] == 9 - 2
         assert weights(new, MODELS[:2]) == weights(whole, MODELS[:2])
 
     def test_progress_shows_the_loss_on_a_terminal(self, new):

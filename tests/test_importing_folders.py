@@ -214,3 +214,14 @@ def test_a_file_that_changes_meanwhile_is_refused(store, tmp_path):
         write_png(folder / "000001.png", images(1, seed=9)[0])
         with pytest.raises(DatasetError, match=r"000001\.png .* changed while it was imported"):
             prepared.states(np.arange(3))
+
+
+def test_seeds_are_those_of_the_names_where_these_sort_otherwise(store, tmp_path):
+    """Names without leading zeros: 10.png comes before 9.png by letters."""
+    samples = dict(zip([9, 10, 100, 2], images(4), strict=True))
+    for seed, image in samples.items():
+        write_png(tmp_path / "out" / f"{seed}.png", image)
+    import_samples(store, request(tmp_path / "out"))
+    assert_stored(store, samples)
+    padded = write_folder(tmp_path / "padded", samples)
+    assert import_samples(store, request(padded))["written"] == 0  # it is the same run

@@ -9,7 +9,8 @@ import torch
 from importing import images, request, write_folder, write_png
 
 from reprostore.errors import PairingError, ReprostoreError
-from reprostore.importing import import_samples
+from reprostore.importing import import_samples, stored_arrays
+from reprostore.importing.noise import known_noise
 from reprostore.store import create_store
 from reprostore_analyses.pairing import check_pairing
 
@@ -242,3 +243,23 @@ def test_noise_of_a_folder_is_in_the_order_of_the_numbers_in_its_names(store, tm
     import_samples(store, request(tmp_path / "out", noise=str(tmp_path / "noise.npy")))
     assert store.run("m/imported/none").seeds.tolist() == [2, 9, 10]
     np.testing.assert_array_equal(probes(store), noise.reshape(3, -1)[:, :8])
+
+
+def test_recorded_noise_that_is_read_in_several_blocks_gives_the_probes(
+    store, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stored_arrays, "BLOCK_BYTES", 3 * 3 * 6 * 6 * 4)  # three rows
+    noise = edm_noise(range(10, 30))
+    np.save(tmp_path / "noise.npy", noise)
+    import_samples(store, request(folder, noise=str(tmp_path / "noise.npy")))
+    np.testing.assert_array_equal(probes(store), noise.reshape(20, -1)[:, :8])
+
+
+def test_much_noise_that_was_clipped_far_out_is_noise(tmp_path):
+    """Of a million values the fourth power shows a cut at 3 (2.84 for 3) beyond all chance."""
+    shape = (3, 128, 128)
+    noise = edm_noise(range(20), shape).clip(-3, 3)
+    assert abs((noise.astype(np.float64) ** 4).mean() - 3) > 6 * np.sqrt(96 / noise.size)
+    np.save(tmp_path / "noise.npy", noise)
+    named = request(tmp_path, noise=str(tmp_path / "noise.npy"))
+    assert known_noise(named, range(20), shape).contract == "recorded"

@@ -130,25 +130,6 @@ def test_a_checkpoint_is_the_identity_and_more_seeds_may_follow(store, tmp_path)
         import_samples(store, request(tmp_path / "a.npy", seeds="0-299", **known))
 
 
-def test_the_order_of_rows_does_not_matter_where_a_checkpoint_is_the_identity(store, tmp_path):
-    (tmp_path / "net.pkl").write_bytes(b"net")
-    pictures = images(6, (1, 5, 5))
-    order = [4, 1, 3, 0, 5, 2]
-    np.save(tmp_path / "a.npy", pictures[:3])
-    np.save(tmp_path / "b.npy", pictures[order])
-    known = {"weights": tmp_path / "net.pkl", "noise": "edm-cpu"}
-    import_samples(store, request(tmp_path / "a.npy", seeds="0-2", **known))
-    seeds = ",".join(map(str, order))
-    row = import_samples(store, request(tmp_path / "b.npy", seeds=seeds, **known))
-    assert row["written"] == 3
-    assert_stored(store, dict(enumerate(pictures)))
-    seeds = store.run(RUN).seeds.tolist()
-    probes = store.run(RUN).recorded("noise_probe")
-    for seed, probe in zip(seeds, probes, strict=True):
-        noise = torch.randn((1, 5, 5), generator=torch.Generator("cpu").manual_seed(seed))
-        np.testing.assert_allclose(probe, noise.flatten()[:8].numpy(), rtol=0, atol=2e-6)
-
-
 def test_samples_of_written_seeds_must_be_equal(store, tmp_path):
     (tmp_path / "net.pkl").write_bytes(b"net")
     pictures = images(6, (1, 5, 5))

@@ -70,3 +70,13 @@ def test_all_items_are_those_of_the_dataset(tmp_path):
     merge_stores(stores["a"].path, [stores["c"].path])
     with pytest.raises(ConflictError, match="was trained on digits all, and on digits 0-18 as d"):
         merge_stores(stores["a"].path, [stores["d"].path], **options)
+
+
+def test_held_out_items_that_are_the_same_stand_with_the_dataset_alone(tmp_path):
+    vit = trained(run_of("vit"), "digits", "12-17")
+    a = laboratory(tmp_path / "a.zarr", [(trained(run_of("unet"), "digits"), [0])])
+    b = laboratory(tmp_path / "b.zarr", [(vit, [0])])
+    for store in (a, b):
+        add_dataset(store, "digits", held_out="0-5")
+    merge_stores(a.path, [b.path])
+    assert open_store(a.path).run(vit.path).spec == b.run(vit.path).spec

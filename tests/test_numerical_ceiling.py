@@ -127,6 +127,15 @@ def test_a_pair_has_the_lower_ceiling_of_its_runs_and_a_run_that_of_its_floors(s
     )
 
 
+@pytest.mark.parametrize("batch_sizes", [(4, 8), (8, 4)])
+def test_of_equal_ceilings_that_of_more_seeds_counts(store, batch_sizes):
+    """In whatever order the store lists the two."""
+    keep(store, "a", [1.0, 0.1] * 2, batch_size=batch_sizes[0])
+    keep(store, "a", [1.0, 0.1] * 4, batch_size=batch_sizes[1])
+    row = row_of(score(store), "a", "b")
+    assert (row["numerical_ceiling"], row["numerical_ceiling_seeds"]) == (1 / 2, 8)
+
+
 def test_a_new_floor_counts_at_once_and_computes_nothing_again(store, monkeypatch):
     before = score(store)
     monkeypatch.setattr(module, "reproducibility_scores", None)

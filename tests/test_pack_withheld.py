@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from merging import pixel
 from packing import RUNS, SHAPE, analyzed, answers, laboratory, pack
 from zarr.storage import ZipStore
 
+from reprostore.embed import embed_run
 from reprostore.errors import CorruptionError, MissingDataError, SpecError
 from reprostore.ingest import StoredDataset
 from reprostore.sharing.merge import merge_stores
@@ -126,6 +128,15 @@ def test_pixels_are_packed_only_where_that_is_allowed(lab, tmp_path):
     found = open_store(tmp_path / "q.zip").files
     assert found.folders("embeddings/pixel") == ["runs"]
     assert found.folders("embeddings/blocks") == ["datasets", "runs"]
+
+
+def test_features_of_every_place_in_an_image_are_withheld_as_its_pixels_are(tmp_path):
+    store = laboratory(tmp_path)
+    for name, kind in (("places", "lpips"), ("whole", "sscd")):
+        embed_run(store, pixel(name, kind=kind), store.run("a/s/none"))
+    told = pack(store, tmp_path / "p.zip", content="vectors")["left_out"]
+    assert any("vectors of the encoder places of the run a/s/none" in each for each in told)
+    assert open_store(tmp_path / "p.zip").files.folders("embeddings") == ["whole"]
 
 
 def test_without_vectors_there_is_nothing_to_pack(tmp_path):

@@ -2,21 +2,17 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import xarray as xr
-from analyzing import damage
-from generating import FINAL, PATH, altered_outputs, arrays, files, study
+from generating import FINAL, altered_outputs, arrays, files, study
+from regenerating import SAMPLERS, again, copied, generated, of, pixel_vectors, results
 
 from reprostore.embed import EncoderHandle, embed_run
-from reprostore.errors import IdentityError, MissingDataError, ModelError, PairingError, SpecError
-from reprostore.sharing.regeneration import recomputation, recorded_models
+from reprostore.errors import MissingDataError
 from reprostore.sharing.regeneration.comparison import absolute_difference
 from reprostore.sharing.regeneration.floor import FLOOR, current_floors, floor_rows
-from reprostore.sharing.regeneration.portion import Portion, Regeneration
-from reprostore.sharing.regeneration.regenerate import regenerate
 from reprostore.specs import EncoderSpec
 from reprostore.store import open_store
 from reprostore.studies import generate_study
@@ -24,48 +20,16 @@ from reprostore.testing.models import tiny_checkpoint
 
 ODD = {"scheduler": "edm-heun", "steps": 2}
 BYTES = {"scheduler": "ddim", "steps": 2, "dtype": "uint8"}
-SAMPLERS = {"final": FINAL, "path": PATH}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return a study whose samples are generated; tests that write take a copy of its folder."""
-    base = tmp_path_factory.mktemp("regenerate")
-    tiny_checkpoint(base / "net")
-    loaded = study(base, samplers=SAMPLERS)
-    generate_study(loaded)
-    return loaded
+    return generated(tmp_path_factory.mktemp("regenerate"))
 
 
 @pytest.fixture
 def own(made, tmp_path):
-    base = tmp_path / "own"
-    shutil.copytree(made.base, base)
-    return study(base, samplers=SAMPLERS)
-
-
-def again(loaded, portion="100%", mode="r+", **options):
-    store = open_store(loaded.store_path, mode=mode)
-    return regenerate(store, loaded, Regeneration(Portion.parse(portion), **options))
-
-
-def of(done, path):
-    (floor,) = (floor for floor in done.floors if floor.attrs["run"] == path)
-    return floor
-
-
-def results(loaded):
-    return sorted(path.name for path in (loaded.store_path / "results" / FLOOR).glob("*/"))
-
-
-def pixel_vectors(states):
-    """Return mean-removed 8-bit images, as a PNG would hold them."""
-    grey = np.rint(np.clip((states.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.float64)
-    grey = grey.reshape(len(grey), -1)
-    return grey, grey - grey.mean(axis=1, keepdims=True)
-
-
-# --- the floor of one run
+    return copied(made, tmp_path / "own")
 
 
 def test_the_same_execution_gives_the_same_bits(own):
@@ -224,216 +188,35 @@ def test_a_store_that_is_only_read_keeps_nothing(own):
     assert files(own.store_path) == before
 
 
-# --- what is refused or left out
+def test_samples_are_compared_wherever_their_seeds_are_stored(own):
+    """Slots are not in the order of the seeds."""
+    mixed = study(own.base, "7,3,9,0,5", SAMPLERS, store="mixed.zarr")
+    generate_study(mixed)
+    for floor in again(mixed).floors:
+        assert sorted(floor["seed"].values.tolist()) == [0, 3, 5, 7, 9]
+        assert floor["identical"].values.all()
+        assert (floor["state_difference"].values == 0).all()
 
 
-def test_other_weights_are_refused_before_anything_is_computed(own, monkeypatch):
-    monkeypatch.setattr(recomputation, "sampled_batch", None)
-    recorded = open_store(own.store_path).run("net/final/none").spec.weights
-    shutil.rmtree(own.base / "net")
-    tiny_checkpoint(own.base / "net", seed=1)
-    with pytest.raises(IdentityError) as error:
-        again(own)
-    name = "diffusion_pytorch_model.safetensors"
-    assert f"weights.{name} is '{recorded[name]}' in the store and" in str(error.value)
-    assert results(own) == []
+def test_runs_of_several_shapes_are_encoded_each_in_its_own(own):
+    tiny_checkpoint(own.base / "colour", channels=3)
+    both = study(own.base, "0-3", {"final": FINAL}, ("net", "colour"), store="both.zarr")
+    generate_study(both)
+    floors = again(both).floors
+    assert [floor.attrs["run"] for floor in floors] == ["net/final/none", "colour/final/none"]
+    for floor in floors:
+        assert (floor["similarity"].values == 1).all()
 
 
-def test_an_option_of_the_scheduler_is_part_of_the_model(own):
-    other = study(own.base, samplers={"final": FINAL | {"options": {"clip_sample": False}}})
-    with pytest.raises(IdentityError, match="clip_sample"):
-        again(other)
-
-
-def test_values_that_a_library_resolves_otherwise_are_refused(own, monkeypatch):
-    original = recorded_models.prepare
-
-    def newer(*args, **options):
-        spec, sampler = original(*args, **options)
-        config = {**spec.scheduler["config"], "thresholding": True}
-        return spec.model_copy(update={"scheduler": {**spec.scheduler, "config": config}}), sampler
-
-    monkeypatch.setattr(recorded_models, "prepare", newer)
-    with pytest.raises(IdentityError, match=r"scheduler\.config\.thresholding is False in"):
-        again(own)
-
-
-def test_the_noise_is_that_of_the_seed(own, monkeypatch):
-    original = recomputation.sampled_batch
-    monkeypatch.setattr(
-        recomputation,
-        "sampled_batch",
-        lambda sampler, model, seeds, *rest: original(sampler, model, seeds + 1, *rest),
-    )
-    with pytest.raises(PairingError, match=r"not that of its seeds 0-3\."):
-        again(own)
-    assert results(own) == []
-
-
-def test_a_probe_of_other_noise_names_the_seed(own):
-    array = open_store(own.store_path, mode="r+").run("net/final/none").array("noise_probe")
-    values = array[...]
-    values[6] += 0.01
-    array[...] = values
-    with pytest.raises(PairingError, match=r"net/final/none is not that of its seeds 6\."):
-        again(own)
-
-
-def test_noise_that_is_drawn_on_the_way_is_another_in_float64(own):
-    done = again(own, dtype="float64")
-    assert [floor.attrs["run"] for floor in done.floors] == ["net/final/none"]
-    assert done.left_out == {
-        "net/path/none": "Its sampler draws noise at every step, and draws other noise in float64."
-    }
-    (row,) = floor_rows(done.floors[0])
-    assert row["differs"] == {"compute_dtype": ["float32", "float64"]}
-    assert 0 < row["difference"] < 1e-3
-
-
-def test_what_cannot_be_computed_is_left_out_with_its_reason(own):
-    tiny_checkpoint(own.base / "more", seed=2)
-    generate_study(study(own.base, "0-1", {"final": FINAL}, ("more",)))
-    asked = study(own.base, samplers={"final": FINAL, "odd": ODD}, models=("net", "gone"))
-    done = again(asked, "1")
-    assert [floor.attrs["run"] for floor in done.floors] == ["net/final/none"]
-    assert set(done.left_out) == {
-        "net/odd/none", "gone/final/none", "gone/odd/none", "net/path/none", "more/final/none"
-    }  # fmt: skip
-    assert done.left_out["more/final/none"] == "The study does not have it."
-    assert done.left_out["net/odd/none"] == "The store has no samples of it."
-    shutil.rmtree(own.base / "net")
-    done = again(study(own.base, samplers={"final": FINAL}, models=("net", "more")), "1")
-    assert "does not exist" in done.left_out["net/final/none"]
-    with pytest.raises(MissingDataError, match=r"net/final/none: The model source 'net'"):
-        again(study(own.base, samplers={"final": FINAL}))
-
-
-def test_a_store_does_not_say_what_is_imported(own):
-    marker = own.base / "imported"
-    (own.base / "planted.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    run = own.store_path / "runs" / "net" / "final" / "none"
-    shutil.copytree(run, own.store_path / "runs" / "evil" / "final" / "none")
-    changed = own.store_path / "runs" / "evil" / "final" / "none" / "zarr.json"
-    text = changed.read_text().replace('"source": "net"', '"source": "python:planted:make"')
-    assert "planted" in text
-    changed.write_text(text)
-    done = again(own, "1")
-    assert done.left_out["evil/final/none"] == "The study does not have it."
-    assert not marker.exists()
-    assert "planted" not in sys.modules
-
-
-def test_samples_that_are_not_finite_are_no_floor(own, monkeypatch):
-    original = recomputation.sampled_batch
-
-    def overflowing(*args):
-        probe, states = original(*args)
-
-        def broken():
-            for sample, denoised in states:
-                sample[1, 0, 0, 0] = np.inf
-                yield sample, denoised
-
-        return probe, broken()
-
-    monkeypatch.setattr(recomputation, "sampled_batch", overflowing)
-    with pytest.raises(ModelError, match=r"not finite for the seeds 1 after step 3"):
-        again(own)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dtype": "float8"}, "dtype 'float8' is not known"),
-        ({"encoders": ("sscd",)}, "encoder 'sscd' is not defined"),
-        ({"device": "tpu"}, "device 'tpu' is not known"),
-    ],
-)
-def test_options_that_mean_nothing_are_told(made, options, message):
-    with pytest.raises(SpecError, match=message):
-        again(made, mode="r", **options)
-
-
-# --- floors that are kept
-
-
-def test_floors_of_other_samples_and_damaged_ones_are_not_used(own):
-    again(own, "3")
-    store = open_store(own.store_path, mode="r+")
-    runs = store.runs()
-    assert {path: len(found) for path, found in current_floors(store, runs).items()} == {
-        "net/final/none": 1, "net/path/none": 1
-    }  # fmt: skip
-    chosen = current_floors(store, runs)["net/final/none"][0]["seed"].values
-    digests = runs[0].array("digest")
-    values = digests[...]
-    untouched = next(seed for seed in range(10) if seed not in chosen)
-    values[untouched] += 1
-    digests[...] = values
-    assert "net/final/none" in current_floors(store, runs)
-    values[chosen[0]] += 1
-    digests[...] = values
-    assert set(current_floors(store, runs)) == {"net/path/none"}
-    for key in results(own):
-        damage(own.store_path / "results" / FLOOR / key / "digest", "flip")
-    assert current_floors(store, runs) == {}
-
-
-def test_growing_a_run_keeps_its_floor(own):
-    again(own, "3")
-    generate_study(study(own.base, "0-12", SAMPLERS))
-    store = open_store(own.store_path)
-    assert set(current_floors(store, store.runs())) == {"net/final/none", "net/path/none"}
-    # The same question of other samples is answered beside it.
-    again(own)
-    generate_study(study(own.base, "0-13", SAMPLERS))
-    again(own)
-    for floors in current_floors(store, store.runs()).values():
-        assert sorted(floor.sizes["seed"] for floor in floors) == [3, 13, 14]
-
-
-# --- which samples
-
-
-@pytest.mark.parametrize(
-    ("text", "written", "expected"),
-    [
-        ("0.1%", 1000, 1), ("0.1%", 1001, 2), ("0.1%", 10, 1), ("0.1 %", 50000, 50),
-        ("100%", 7, 7), ("50%", 5, 3), ("33.3%", 1000, 333), ("7%", 100, 7),
-        ("32", 1000, 32), ("32", 8, 8), ("1", 1, 1), (" 5% ", 100, 5), ("0.000000000001%", 10, 1),
-    ],
-)  # fmt: skip
-def test_portions(text, written, expected):
-    assert Portion.parse(text).of(written) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["0", "0%", "0.0%", "101%", "100.1%", "abc", "", "%", "-1", "-5%", "1.5", "1/3", "1e3", "5%%",
-     "٣", "nan%", "1,5%", "99999999999"],
-)  # fmt: skip
-def test_portions_that_are_none(text):
-    with pytest.raises(SpecError, match=r'Write, for example, "0\.1%" or "32"\.'):
-        Portion.parse(text)
-
-
-def test_the_choice_depends_on_seed_and_run_and_not_on_the_order():
-    seeds = np.arange(1000)
-    portion = Portion.parse("5%")
-    chosen = portion.choose(seeds, 0, "a/s/none")
-    assert len(set(chosen.tolist())) == 50
-    np.testing.assert_array_equal(chosen, portion.choose(seeds, 0, "a/s/none"))
-    assert set(chosen.tolist()) != set(portion.choose(seeds, 1, "a/s/none").tolist())
-    assert set(chosen.tolist()) != set(portion.choose(seeds, 0, "b/s/none").tolist())
-    shuffled = np.random.default_rng(0).permutation(seeds)
-    assert set(shuffled[portion.choose(shuffled, 0, "a/s/none")].tolist()) == set(chosen.tolist())
-    # Each seed is as likely as any other: 200 choices of 5 % hit each about 10 times.
-    hits = np.zeros(1000)
-    for rng_seed in range(200):
-        hits[portion.choose(seeds, rng_seed, "a/s/none")] += 1
-    assert hits.sum() == 200 * 50
-    assert abs(hits.var() / (200 * 0.05 * 0.95) - 1) < 0.2
-    assert hits.min() >= 1
+def test_medians_and_grey_levels_are_those_of_the_samples_alone(own):
+    run = open_store(own.store_path, mode="r+").run("net/path/none")
+    values = run.array("denoised")[...]
+    values[:, -1] += 0.5
+    run.array("denoised")[...] = values
+    floor = of(again(own), "net/path/none")
+    np.testing.assert_allclose(floor["denoised_difference"].values[:, -1], 0.5, atol=1e-6)
+    for name in ("state_difference", "median_difference", "grey_difference"):
+        assert (floor[name].values == 0).all(), name
 
 
 def test_differences_of_values_that_are_none():

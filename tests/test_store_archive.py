@@ -46,6 +46,8 @@ def test_files_of_archive_and_folder_are_the_same(archive):
         assert packed.read(key) == (FORMAT1 / key).read_bytes()
         assert packed.size(key) == folder.size(key)
         assert packed.read(key, 3, 7) == folder.read(key, 3, 7) == packed.read(key)[3:7]
+        beyond = packed.size(key) + 5
+        assert packed.read(key, beyond) == folder.read(key, beyond) == b""
     for key in ("", "runs", "datasets", "runs/alpha", "nothing"):
         assert packed.folders(key) == folder.folders(key)
         assert packed.exists(key) == folder.exists(key)

@@ -186,6 +186,13 @@ def test_deleted_seeds_are_damage_and_no_seed_minus_one(path):
             attempt()
 
 
+def test_a_slot_without_its_seed_is_damage_and_no_seed_minus_one(path):
+    open_store(path, mode="r+").run(SPECS["float"].path).array("seed")[3] = -1
+    run = open_store(path).run(SPECS["float"].path)
+    with pytest.raises(CorruptionError, match="incomplete: 9 of 10 are there"):
+        run.written()
+
+
 def test_a_deleted_status_file_makes_its_unit_missing_and_it_is_written_again(path):
     (group(path, "float") / "status" / "c" / "1").unlink()
     run = open_store(path, mode="r+").run(SPECS["float"].path)

@@ -1,7 +1,6 @@
 """Trainings from their begin to their end: stopped, killed, continued, refused."""
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -188,8 +187,13 @@ def start(folder):
     )
 
 
-def written(path):
-    return path.stat().st_mtime_ns if path.exists() else 0
+def step_of(folder):
+    """Return the step whose state is saved; 0 where there is none, or none any more."""
+    try:
+        saved = folder.with_name(f"{folder.name}.training") / "progress.json"
+        return json.loads(saved.read_text())["step"]
+    except FileNotFoundError:
+        return 0
 
 
 def kill_rounds(tmp_path, rounds, seed):
@@ -199,16 +203,14 @@ def kill_rounds(tmp_path, rounds, seed):
     killed = 0
     for turn in range(rounds):
         folder = tmp_path / f"m{turn}"
-        state = folder.with_name(f"{folder.name}.training") / "progress.json"
         for _ in range(30):
-            before = written(state)
+            step = step_of(folder) + rng.randint(1, KILLED["steps"] // 3)
             process = start(folder)
-            while process.poll() is None and written(state) == before:
+            while process.poll() is None and step_of(folder) < step:
                 time.sleep(0.01)
-            time.sleep(rng.uniform(0.0, 0.8))
-            killed += process.poll() is None
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            time.sleep(rng.uniform(0.0, 0.02))
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
             if folder.exists():
                 break
         assert same(weights(folder), weights(tmp_path / "whole"))

@@ -149,6 +149,12 @@ def test_caches_of_samples_that_changed_are_stale_and_no_damage(path):
     assert any(finding.what.startswith("1 of its vectors") for finding in report.findings)
 
 
+def test_vectors_that_were_never_made_are_not_stale(path):
+    put(path, f"{VECTORS}/source_digest", slice(0, 2), np.uint64(0))
+    assert found(path) == []
+    assert ("stale", VECTORS) not in notes(path)
+
+
 def test_caches_of_more_seeds_or_another_encoder_are_stale(path):
     run = open_store(path, mode="r+").run(BYTES.path)
     run.grow([40])

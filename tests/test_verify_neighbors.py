@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import zarr
 from analyzing import add_dataset, add_run, pictures, subset
+from merging import pixel
 from verifying import found
 from zarr.storage import LocalStore
 
+from reprostore.ingest import StoredDataset
+from reprostore.neighbors import SearchOptions, run_neighbors
 from reprostore.sharing.checks import neighbor_pairs
 from reprostore.sharing.checks.neighbor_pairs import wrong_pairs
 from reprostore.sharing.verify import verify_store
@@ -113,6 +116,19 @@ def test_nothing_is_said_without_the_vectors_of_both_sides(path, change):
     put(path, f"{OF_RUN}/train_index", values[::-1])
     change(path)
     assert [kind for kind, place, *_ in found(path) if place == OF_RUN] == []
+
+
+def test_distances_are_stored_nearest_first(path):
+    store = open_store(path, mode="r+")
+    options = SearchOptions(k=3, engine="torch")
+    encoder = pixel("far", metric="squared_l2")
+    run_neighbors(store, encoder, store.runs()[0], StoredDataset(store, "items"), "0-19", options)
+    assert found(path) == []
+    group = OF_RUN.replace("pixel", "far")
+    for name in ("train_index", "distance"):
+        put(path, f"{group}/{name}", values_of(path, f"{group}/{name}")[:, ::-1])
+    what = "The array distance does not hold the nearest neighbors first."
+    assert told(path) == (group, what)
 
 
 def test_squared_distances():

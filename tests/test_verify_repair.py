@@ -169,6 +169,16 @@ def test_edited_attributes_of_a_run_are_left(path):
     assert content(path) == before
 
 
+def test_what_is_left_elsewhere_is_told_beside_a_run_that_was_repaired(path, intact):
+    flip_chunk(path)
+    (path / "runs" / "other" / "sampler" / "none").mkdir(parents=True)
+    (path / "runs" / "other" / "sampler" / "none" / "zarr.json").write_text("{")
+    (left,) = repair(path)
+    assert (left.group, left.mending) == ("runs/other/sampler/none", None)
+    shutil.rmtree(path / "runs" / "other")
+    assert_whole(path, intact)
+
+
 def test_nothing_is_touched_where_nothing_is_wrong(path):
     before = content(path)
     assert repair(path) == []

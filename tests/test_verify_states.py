@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import tracemalloc
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -14,6 +15,7 @@ from reprostore import open_store
 from reprostore.sharing.checks import states as verify_states
 from reprostore.sharing.verify import verify_store
 from reprostore.store import create_store
+from reprostore.store.files import FolderFiles
 from reprostore.testing.store import run_spec, step_table, write_units
 
 # Of `sample` a shard holds 4 seeds and 3 steps, of `denoised` 4 seeds and 2 steps.
@@ -68,8 +70,6 @@ def test_a_chunk_that_its_shard_does_not_name(path):
     size = 16 * 6
     index = np.frombuffer(bytes(data[-size - 4 : -4]), "<u8").reshape(*form, 2).copy()
     index[1, 0] = 2**64 - 1
-    import google_crc32c
-
     tail = index.tobytes()
     data[-size - 4 :] = tail + google_crc32c.value(tail).to_bytes(4, "little")
     file.write_bytes(data)
@@ -169,13 +169,15 @@ def test_a_file_that_is_replaced_while_it_is_read_is_no_damage(path, monkeypatch
 
     def replaced(files, states, slots, opened):
         column = original(files, states, slots, opened)
-        with contextlib.suppress(FileNotFoundError):  # another thread was first
-            whole.replace(file)
+        if not column.fine:  # half of the file was seen
+            with contextlib.suppress(FileNotFoundError):  # another thread was first
+                whole.replace(file)
         return column
 
     monkeypatch.setattr(verify_states, "_check_column", replaced)
     CUTS["halved"](file)
     assert found(path) == []
+    assert not whole.exists()
 
 
 def test_memory_is_that_of_a_few_chunks(tmp_path):
@@ -193,3 +195,33 @@ def test_memory_is_that_of_a_few_chunks(tmp_path):
     assert report.findings == []
     # A worker holds a packed chunk and an unpacked one; two times as many wait with one each.
     assert peak < 2**20 * 6 * verify_states.workers()
+
+
+def test_a_file_of_a_unit_that_is_replaced_while_it_is_read_is_no_damage(path, monkeypatch):
+    """The first read finds half a file, the second one the whole."""
+    file = path / RUN / "digest" / "c" / "1"
+    whole = shutil.copy(file, path.parent / "whole")
+    original = FolderFiles.read
+
+    def read(self, key, *part):
+        content = original(self, key, *part)
+        if key == f"{RUN}/digest/c/1" and whole.exists():
+            whole.replace(file)
+        return content
+
+    monkeypatch.setattr(FolderFiles, "read", read)
+    CUTS["halved"](file)
+    assert found(path) == []
+    assert not whole.exists()
+
+
+@pytest.mark.parametrize("span", [(2**64 - 9, 10), (2**63 + 5, 2**63 + 5)], ids=str)
+def test_an_index_that_wraps_around_points_outside_of_the_file(path, span):
+    """Offset and length have a sum of 64 bits that lies in the file; the checksum is right."""
+    file = shard(path, "sample", 1)
+    data = file.read_bytes()
+    index = np.frombuffer(data[-16 * 6 - 4 : -4], "<u8").reshape(2, 3, 2).copy()
+    index[1, 0] = span
+    tail = index.tobytes()
+    file.write_bytes(data[: -16 * 6 - 4] + tail + google_crc32c.value(tail).to_bytes(4, "little"))
+    assert found(path) == [("checksum", f"{RUN}/sample", "20-23", "0-1,5")]
