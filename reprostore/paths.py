@@ -35,7 +35,8 @@ def require_file(path: Path) -> Path:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "no file is there", str(path))
+        what = "it is a pipe or a device" if path.exists() else "no file is there"
+        raise FileNotFoundError(errno.ENOENT, what, str(path))
     return path
 
 

@@ -1,6 +1,9 @@
 """From a study file to what its TOML says."""
 
+import os
 import re
+import select
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,9 @@ from reprostore.paths import require_file
 
 LONGEST_FILE = 2**24
 """Bytes of a study file: lists of hundreds of thousands of training items fit into it."""
+
+PATIENCE = 1.0
+"""Seconds in which somebody is to write into a pipe that is read as a study."""
 
 MOST_DOTS = 1000
 """Dots in a line: `tomllib` takes a time that grows with the square of the parts of a key."""
@@ -25,11 +31,11 @@ def read_text(path: Path) -> str:
     NotFoundError
         There is no such file.
     SpecError
-        It cannot be read, is too large for a study, or is not UTF-8.
+        It cannot be read, is too large for a study, or is not UTF-8; or it is a device, or a pipe
+        that nobody writes to.
     """
     try:
-        with require_file(path).open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
+        content = _content(path)
         if len(content) > LONGEST_FILE:
             raise SpecError(
                 f"{path} has more than {LONGEST_FILE} bytes.",
@@ -56,6 +62,43 @@ def read_text(path: Path) -> str:
             "A study is a TOML file.",
             "Check the path and its permissions.",
         ) from error
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, or of a pipe, but no more than one byte too many."""
+    if path.is_fifo():
+        return _from_pipe(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SpecError(
+            f"{path} is a device.",
+            "A study is a TOML file.",
+            "Save the study as a file.",
+        )
+    with require_file(path).open("rb") as file:
+        return file.read(LONGEST_FILE + 1)
+
+
+def _from_pipe(path: Path) -> bytes:
+    """Read a pipe to its end; one that nobody opens for writing has none, and is refused."""
+    content, late = b"", time.monotonic() + PATIENCE
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        while len(content) <= LONGEST_FILE:
+            block = pipe.read(LONGEST_FILE + 1 - len(content))
+            if block is None:  # who writes has not ended
+                select.select([pipe], [], [])
+            elif block:
+                content += block
+            elif content:
+                break
+            elif time.monotonic() > late:
+                raise SpecError(
+                    f"{path} is a pipe that nobody writes to.",
+                    "A study is a TOML file.",
+                    "Save the study as a file.",
+                )
+            else:
+                time.sleep(0.01)
+    return content
 
 
 def parse_toml(text: str, name: str) -> dict[str, Any]:

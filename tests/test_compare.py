@@ -1,5 +1,6 @@
 """`repro compare`: two folders or files against scores that NumPy alone computes."""
 
+import shutil
 import tempfile
 
 import numpy as np
@@ -183,6 +184,13 @@ def test_noise_that_is_known_is_checked(tmp_path):
     row = compare(asked(Source(first, noise="edm-cpu"), recorded, allow_unchecked=False))
     assert (row["checked"], row["noise"]) == (True, "checked")
     assert (row["noise_a"], row["noise_b"]) == ("cpu-torch-normal-v1", "recorded")
+    (tmp_path / "link.npy").symlink_to("noise.npy")
+    for spelling in ("a/../noise.npy", "link.npy"):  # one file says nothing of two sets
+        named = Source(first, noise=f"{tmp_path}/{spelling}")
+        assert compare(asked(named, recorded, allow_unchecked=False))["noise"] == "declared"
+    shutil.copy(tmp_path / "noise.npy", tmp_path / "theirs.npy")
+    named = Source(first, noise=str(tmp_path / "theirs.npy"))
+    assert compare(asked(named, recorded, allow_unchecked=False))["noise"] == "checked"
     np.save(tmp_path / "noise.npy", noise_of(range(1, 11)))
     with pytest.raises(PairingError, match=r"different noise at the seeds 0-9"):
         compare(asked(Source(first, noise="edm-cpu"), recorded))

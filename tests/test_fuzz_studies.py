@@ -1,5 +1,9 @@
 """Whatever stands in a study file: a study, or an error that names the file."""
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -7,7 +11,7 @@ from fuzzing import examples, outcome, watched
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reprostore.errors import NotFoundError, ReprostoreError, SpecError
+from reprostore.errors import ReprostoreError, SpecError
 from reprostore.study import LoadedStudy, load_study
 from reprostore.testing.strategies import damaged_bytes
 from reprostore.testing.study_strategies import edited_lines, study_texts
@@ -135,8 +139,31 @@ def test_subsets_of_many_single_items_are_compared_in_order(file):
 
 
 def test_a_file_that_does_not_end_is_no_study():
-    with watched(), pytest.raises(NotFoundError, match="There is no file /dev/zero"):
+    with watched(), pytest.raises(SpecError, match="/dev/zero is a device"):
         load_study("/dev/zero")
+
+
+def test_a_study_may_come_from_a_pipe(tmp_path):
+    text = next(iter(TEXTS.values()))
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+
+    def write(content):
+        with (tmp_path / "pipe").open("wb") as pipe, suppress(BrokenPipeError):
+            for start in range(0, len(content), 2**20):
+                pipe.write(content[start : start + 2**20])
+                pipe.flush()
+                time.sleep(0.05)
+
+    with watched(), ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write, text.encode())
+        loaded = load_study(tmp_path / "pipe")
+        written.result()
+        assert loaded.study == load_study(tmp_path / "study.toml").study
+        written = pool.submit(write, bytes(2**25))
+        with pytest.raises(SpecError, match="has more than 16777216 bytes"):
+            load_study(tmp_path / "pipe")
+        written.result()
 
 
 def test_a_file_that_is_too_large_for_a_study_is_not_read(file):

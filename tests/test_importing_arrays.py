@@ -37,6 +37,14 @@ def test_guided_diffusions_file_is_turned_into_channels_first(store, tmp_path, s
         ((4, 3, 6, 3), "nchw", (0, 1, 2, 3)),
         ((4, 3, 6, 3), "nhwc", (0, 3, 1, 2)),
         ((4, 8, 6, 5), "nchw", (0, 1, 2, 3)),  # latents of eight channels
+        ((4, 16, 4, 4), "nchw", (0, 1, 2, 3)),
+        ((4, 16, 4, 4), "nhwc", (0, 3, 1, 2)),
+        ((4, 32, 4, 4), "nchw", (0, 1, 2, 3)),
+        ((4, 16, 8, 4), "nchw", (0, 1, 2, 3)),
+        ((4, 4, 8, 8), "nchw", (0, 1, 2, 3)),
+        ((4, 4, 8, 8), None, (0, 1, 2, 3)),
+        ((4, 8, 8, 4), None, (0, 3, 1, 2)),
+        ((4, 4, 6, 8), None, (0, 1, 2, 3)),
     ],
 )
 def test_axes_are_understood_or_named(store, tmp_path, shape, layout, axes):
@@ -52,6 +60,7 @@ def test_axes_are_understood_or_named(store, tmp_path, shape, layout, axes):
     [
         ((4, 3, 6, 3), r"unclear: its shape is \(4, 3, 6, 3\)\. .*Give the layout, nchw or nhwc"),
         ((4, 8, 6, 5), r"unclear: its shape is"),
+        ((4, 16, 4, 4), r"unclear: its shape is .* Give the layout, nchw or nhwc"),
         ((4, 60), r"Name the encoder, if these are vectors"),
         ((4, 2, 3, 6, 6), "unclear"),
         ((4, 1, 64), r"look like vectors of samples\. Save the array squeezed"),
@@ -82,11 +91,20 @@ def test_rows_are_no_seeds_by_themselves(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "layout"), [((4, 3, 6, 5), "nhwc"), ((4, 6, 5, 3), "nchw"), ((4, 1, 6, 8), "nhwc")]
+    ("shape", "layout"),
+    [
+        ((4, 3, 8, 9), "nhwc"),
+        ((4, 8, 9, 3), "nchw"),
+        ((4, 1, 6, 8), "nhwc"),
+        ((4, 4, 8, 8), "nhwc"),
+        ((4, 8, 8, 4), "nchw"),
+    ],
 )
 def test_a_layout_that_takes_rows_for_channels_is_refused(store, tmp_path, shape, layout):
     np.save(tmp_path / "x.npy", images(4, shape[1:]))
-    with pytest.raises(DatasetError, match=f"The layout {layout} was given .* Give the other"):
+    with pytest.raises(
+        DatasetError, match=f"The layout {layout} was given .* Give the other layout\\.$"
+    ):
         import_samples(store, request(tmp_path / "x.npy", seeds="0-3", layout=layout))
     assert store.run_paths() == []
 

@@ -9,6 +9,7 @@ from commands import Repro
 from importing import images, write_folder
 from merging import laboratory, run_of
 
+from reprostore import study_text
 from reprostore.datasets.sources import open_source
 from reprostore.digests import file_digest
 from reprostore.errors import DatasetError, IdentityError, NotFoundError
@@ -88,22 +89,34 @@ def test_stores_beside_a_mistyped_path_are_named(repro, place):
     _refused(repro("status", place / "images" / "t.zarr"), "Check the path, or generate")
 
 
-def test_pipes_are_no_files(repro, place):
+def test_pipes_are_no_files(repro, place, monkeypatch):
     (place / "images" / "000001.png").unlink()
     os.mkfifo(place / "images" / "000001.png")
     for name in ("study.toml", "x.npy", "x.npz"):
         os.mkfifo(place / name)
     store = place / "new.zarr"
+    monkeypatch.setattr(study_text, "PATIENCE", 0.01)
     with _soon():
         _refused(repro("import", place / "images", "--store", store, "--model", "m"), "cannot be")
         for command in ("verify", "status", "generate"):
-            _refused(repro(command, place / "study.toml"), "There is no file")
+            _refused(repro(command, place / "study.toml"), "is a pipe that nobody writes to.")
         with pytest.raises(NotFoundError, match="is no file"):
             file_digest(place / "x.npy")
         for source in ("x.npy", "x.npz", "images"):
             with pytest.raises(DatasetError, match="cannot be read"):
                 open_source("d", DatasetSpec(source=source), place)
     assert not store.exists()
+
+
+def test_nothing_is_packed_into_a_pipe_or_a_device(repro, place):
+    os.mkfifo(place / "pipe")
+    read, write = os.pipe()
+    with _soon():
+        for target in ("/dev/null", f"/dev/fd/{write}", "/proc/self/x", place / "pipe"):
+            _refused(repro("pack", place / "s.zarr", target), "is a pipe or a device, or lies")
+    os.close(write)
+    assert os.read(read, 1) == b""
+    os.close(read)
 
 
 def test_pipes_in_the_place_of_an_export_are_in_the_way(repro, place):

@@ -190,3 +190,31 @@ def test_vectors_of_withheld_samples_are_compared_and_never_removed(path):
     (left,) = repair(path)
     assert left.place == VECTORS
     assert (path / VECTORS).exists()
+
+
+@pytest.mark.parametrize(
+    "part", [f"{VECTORS}/vector", f"{VECTORS}/source_digest/c", f"{ITEMS}/vector/c/0",
+             f"{ITEMS}/block_done", f"{NEIGHBORS}/similarity", f"{NEIGHBORS}/similarity/c"]
+)  # fmt: skip
+def test_a_cache_of_which_a_part_is_only_away_is_kept(path, part):
+    before = content(path)
+    away = path.parent / "away"
+    (path / part).rename(away)
+    (path / part).symlink_to(away.with_name("nowhere"))
+    report = verify_store(open_store(path))
+    assert any(part in finding.place for finding in report.damage)
+    assert {finding.mending for finding in report.damage} == {None}
+    assert repair_store(open_store(path, mode="r+"), report) != []
+    (path / part).unlink()
+    away.rename(path / part)
+    assert content(path) == before
+
+
+@pytest.mark.parametrize("group", ["runs", f"runs/{BYTES.path.split('/')[0]}", "embeddings/pixel"])
+def test_metadata_that_are_only_away_are_not_written_anew(path, group):
+    file = path / group / "zarr.json"
+    file.rename(path.parent / "away")
+    file.symlink_to("nowhere")
+    assert found(path) == [("group", group, None, None)]
+    repair_store(open_store(path, mode="r+"), verify_store(open_store(path)))
+    assert file.is_symlink()

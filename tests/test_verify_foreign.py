@@ -1,5 +1,6 @@
 """What a store has beside what it is to have: arrays, attributes, entries and settings."""
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 import xarray as xr
 import zarr
 from packing import analyzed, laboratory, pack
-from verifying import BYTES, FLOAT, RUN, edit, found, make_store
+from verifying import BYTES, FLOAT, RUN, edit, found, make_store, repair
 from zarr.storage import LocalStore
 
+from reprostore.contents import store_contents
 from reprostore.sharing.checks.findings import Damage
 from reprostore.sharing.checks.forms import array_form
 from reprostore.sharing.unpack import unpack
@@ -92,10 +94,39 @@ def test_metadata_of_all_groups_in_one_of_them(path):
     plain = {"engine": "zarr", "group": RUN, "zarr_format": 3}
     with xr.open_dataset(path, consolidated=False, **plain) as data:
         samples = data["sample"].values
+    before = (path / "zarr.json").read_bytes()
     edit(path / "zarr.json", change)
     with xr.open_dataset(path, consolidated=True, **plain) as data:
         np.testing.assert_array_equal(data["sample"].values, samples / 2)
     assert found(path) == [("store", "", None, None)]
+    edit(path / RUN / "zarr.json", lambda d: d.update(consolidated_metadata=None, extra=1))
+    edit(path / RUN / "step" / "zarr.json", lambda d: d.update(data_type="int64"))
+    assert [kind for kind, *_ in found(path)] == ["store", "attributes", "array"]
+    assert [finding.place for finding in repair(path)] == [f"{RUN}/step"]
+    assert found(path) == [("array", f"{RUN}/step", None, None)]
+    known = json.loads(before)
+    known.pop("consolidated_metadata")
+    assert json.loads((path / "zarr.json").read_text()) == known
+
+
+@pytest.mark.parametrize("name", ["@eaDir", ".ipynb_checkpoints", ".snapshot"])
+def test_folders_of_systems_and_editors_are_no_part_of_a_store(path, tmp_path, name):
+    copied = shutil.copytree(path, tmp_path / "copied" / "store.zarr")
+    runs = open_store(path).run_paths()
+    for folder in [path, *(place for place in path.rglob("*") if place.is_dir())]:
+        (folder / name).mkdir()
+        (folder / name / "x").write_bytes(b"1")
+    shutil.copytree(copied / "runs", path / "runs" / name / "hourly.0")
+    report = verify_store(open_store(path))
+    assert report.damage == []
+    assert {finding.kind for finding in report.findings} == {"stray"}
+    assert report.counts()["runs"] == len(runs) == len(open_store(path).runs())
+    assert [row["kind"] for row in store_contents(open_store(path))] == [
+        row["kind"] for row in store_contents(open_store(copied))
+    ]
+    for store in (copied, path):
+        pack(open_store(store), store.parent / "pack.zip")
+    assert (tmp_path / "pack.zip").read_bytes() == (copied.parent / "pack.zip").read_bytes()
 
 
 @pytest.mark.parametrize("array", [f"{RUN}/sample", f"{RUN}/sigma", f"{FINAL}/status", ITEM])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from packing import pack
+from stores import content
 from verifying import RUN, flip, found, make_run, missing, notes, repair
 
-from reprostore.errors import StorageError
+from reprostore.errors import FormatError, StorageError
 from reprostore.sharing.verify import verify_store
 from reprostore.store import open_store
 from reprostore.store.files import FolderFiles
@@ -126,3 +127,59 @@ def test_a_part_on_another_file_system_is_no_place_to_move_to(path, monkeypatch,
     assert [*FolderFiles(path).walk()] == before
     open_store(path, mode="r+")  # sweeps
     assert [*FolderFiles(path).walk()] == before
+
+
+def test_links_without_a_circle_make_no_more_paths_than_there_are_links(path):
+    """Each of 30 folders links the next one twice: there are 2^30 ways to the last."""
+    folders = [path.parent / "elsewhere" / f"f{number}" for number in range(31)]
+    for folder, following in zip(folders, [*folders[1:], None], strict=True):
+        folder.mkdir(parents=True)
+        for name in "ab" if following else ():
+            (folder / name).symlink_to(following)
+    (folders[-1] / "file").touch()
+    keys = {*FolderFiles(path).walk()}
+    (path / "runs" / "link").symlink_to(folders[0])
+    added = {*FolderFiles(path).walk()} - keys
+    assert len(added) == 31
+    assert sum(key.endswith("/file") for key in added) == 1
+    assert any(
+        "that a link before it leads to" in f.what for f in verify_store(open_store(path)).damage
+    )
+
+
+def test_two_links_to_one_folder_are_both_followed(path):
+    (path / "runs" / "again").symlink_to(path / MODEL)
+    keys = [*FolderFiles(path).walk()]
+    assert len([key for key in keys if key.startswith("runs/again/")]) == len(
+        [key for key in keys if key.startswith(f"{MODEL}/")]
+    )
+
+
+@pytest.mark.parametrize("folder", [MODEL, RUN, f"{RUN}/sample", "runs", "sessions"])
+def test_a_folder_that_is_not_listed_is_told_and_the_rest_checked(path, monkeypatch, folder):
+    (path / "datasets" / "d").mkdir(parents=True)
+    shutil.copy(path / "runs" / "zarr.json", path / "datasets")
+    shutil.copy(path / "runs" / "zarr.json", path / "datasets" / "d")
+    scandir = os.scandir
+
+    def refusing(place):
+        if Path(place) == path / folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return scandir(place)
+
+    before = content(path)
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = verify_store(open_store(path)).damage
+    assert [f.what for f in told if f.place == folder] == [f"The folder {folder} cannot be listed."]
+    assert "datasets/d" in {finding.place for finding in told}
+    assert {finding.mending for finding in told} == {None}
+    repair(path)
+    monkeypatch.undo()
+    assert content(path) == before
+
+
+def test_a_store_whose_own_metadata_are_away(path):
+    (path / "zarr.json").rename(path.parent / "away")
+    (path / "zarr.json").symlink_to("nowhere")
+    with pytest.raises(FormatError, match=r"the link zarr\.json leads nowhere\. .* Bring back"):
+        open_store(path)

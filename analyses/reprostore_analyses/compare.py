@@ -14,7 +14,8 @@ from reprostore.errors import MissingDataError, PairingError, SpecError, Storage
 from reprostore.importing import prepared_import, write_import
 from reprostore.importing.images import LEFT_OUT
 from reprostore.importing.prepared import PreparedImport
-from reprostore.importing.request import UNKNOWN
+from reprostore.importing.request import EDM_CPU, UNKNOWN
+from reprostore.paths import with_home
 from reprostore.seeds import seeds_text
 from reprostore.store import SampleStore, create_store
 from reprostore_analyses.compare_reading import import_requests, one_reading
@@ -112,7 +113,7 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
             download=request.download,
         )
         (row,) = reproducibility_rows(reproducibility(context, options, classes=classes), options)
-    declared = row["checked"] and request.a.noise == request.b.noise
+    declared = row["checked"] and _one_noise(request)
     return {
         "a": str(request.a.path),
         "b": str(request.b.path),
@@ -131,6 +132,13 @@ def compare(request: CompareRequest, *, progress: Progress | None = None) -> dic
         "noise": "declared" if declared else "checked" if row["checked"] else "unchecked",
         "notes": [note for each in prepared for note in _notes(each, labelled=classes is None)],
     }
+
+
+def _one_noise(request: CompareRequest) -> bool:
+    """Say whether both sides name the same noise, in whatever spelling of a file's path."""
+    a, b = request.a.noise, request.b.noise
+    files = not {a, b} & {UNKNOWN, EDM_CPU}
+    return a == b or (files and with_home(a).samefile(with_home(b)))
 
 
 def _notes(prepared: PreparedImport, *, labelled: bool) -> Iterator[str]:

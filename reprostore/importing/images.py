@@ -107,17 +107,21 @@ def _channel_axis(array: StoredArray, layout: str | None) -> int | None:
         return None
     if len(shape) == 4:
         candidates = [axis for axis in (1, 3) if shape[axis] in _CHANNELS]
+        square = {axis: shape[2] == shape[4 - axis] for axis in (1, 3)}
         if layout is not None:
             axis = {"nchw": 1, "nhwc": 3}[layout]
-            if candidates not in ([], [1, 3], [axis]):
+            other = 4 - axis
+            # Latents of 16 channels and 4×4 pixels are no RGBA images of 16×4.
+            certain = square[other] or (shape[other] != 4 and not square[axis])
+            if candidates == [other] and certain:
                 raise DatasetError(
                     f"The layout {layout} was given for {array.what}, whose shape is {shape}.",
                     f"Its images would have {shape[axis]} channels, and with the other layout "
-                    f"{shape[candidates[0]]}.",
-                    "Give the other layout, or leave it out.",
+                    f"{shape[other]}.",
+                    "Give the other layout.",
                 )
             return axis
-        if len(candidates) == 1:
+        if len(candidates) == 1 and square[candidates[0]] >= square[4 - candidates[0]]:
             return candidates[0]
     if len(shape) == 2:
         raise DatasetError(

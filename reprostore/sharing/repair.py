@@ -9,12 +9,13 @@ import numpy as np
 
 from reprostore.errors import CorruptionError
 from reprostore.sharing.checks.findings import UNREADABLE, Damage, Finding, Report
-from reprostore.sharing.checks.forms import array_form, group_attributes, read_json
+from reprostore.sharing.checks.forms import GROUP_KEYS, array_form, group_attributes, read_json
 from reprostore.sharing.checks.run_damage import check_run
 from reprostore.sharing.checks.run_forms import as_metadata, run_forms
 from reprostore.sharing.checks.run_identity import run_identity
 from reprostore.sharing.mend_unit import mend_unit
 from reprostore.store import SampleStore
+from reprostore.store.files import checked_files
 from reprostore.store.groups import remove_group, staged_group, storage_errors
 from reprostore.store.locks import locked
 from reprostore.store.run import SEED_ARRAYS, Run
@@ -31,7 +32,8 @@ def repair_store(store: SampleStore, report: Report) -> list[Finding]:
     Damaged seeds of runs become missing, so that `repro generate` makes them again; all other
     seeds keep their bytes. Damaged vectors, neighbors and results are removed, and made again when
     they are asked for. Metadata that a run's spec implies are written anew. Nothing else is
-    touched: datasets and attributes of runs take their source, or a copy of the store.
+    touched: datasets and attributes of runs take their source, or a copy of the store. Entries of
+    groups that are none of the format are taken out.
 
     It may be stopped at any time and repeated.
 
@@ -60,6 +62,8 @@ def repair_store(store: SampleStore, report: Report) -> list[Finding]:
             left.append(finding)
         elif finding.mending == "group":
             _write_group(store, finding.place)
+        elif finding.mending == "entries":
+            _drop_entries(store, finding.place)
         elif finding.mending == "remove":
             with locked(store.path, finding.group):
                 remove_group(store.path, finding.group)
@@ -85,6 +89,14 @@ def _write_group(store: SampleStore, group: str) -> None:
         _write(store.path / group / "zarr.json", json.dumps(document, indent=2).encode())
 
 
+def _drop_entries(store: SampleStore, group: str) -> None:
+    key = f"{group}/zarr.json".lstrip("/")
+    with locked(store.path, group or "root"), storage_errors(store.path):
+        document = read_json(store.files, key)
+        known = {name: value for name, value in document.items() if name in GROUP_KEYS}
+        _write(store.path / key, json.dumps(known, indent=2).encode())
+
+
 def _replace_session(store: SampleStore, group: str) -> None:
     with locked(store.path, group):
         try:
@@ -103,7 +115,8 @@ def _repair_run(store: SampleStore, path: str) -> list[Finding]:
     """Repair a run and return what is left."""
     group = f"runs/{path}"
     for _ in range(_ROUNDS):
-        found = check_run(store.files, path, list(store.files.walk(group))).findings
+        files = checked_files(store.path)
+        found = check_run(files, path, list(files.walk(group))).findings
         if not any(finding.mending for finding in found):
             break
         for finding in found:

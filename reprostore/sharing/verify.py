@@ -17,9 +17,9 @@ from reprostore.sharing.checks.datasets import check_dataset
 from reprostore.sharing.checks.findings import Damage, Finding, Progress, Report
 from reprostore.sharing.checks.forms import group_attributes
 from reprostore.sharing.checks.run_damage import check_run
-from reprostore.sharing.checks.structure import parents, sessions, strays
+from reprostore.sharing.checks.structure import parents, sessions, strays, unknown_entries
 from reprostore.store import SampleStore
-from reprostore.store.files import StoreFiles, run_folders
+from reprostore.store.files import StoreFiles, checked_files, run_folders
 
 
 def verify_store(store: SampleStore, *, progress: Progress | None = None) -> Report:
@@ -47,10 +47,10 @@ def verify_store(store: SampleStore, *, progress: Progress | None = None) -> Rep
 class _Verification:
     def __init__(self, store: SampleStore, progress: Progress | None) -> None:
         self._name, self._progress = store.path.name, progress
-        self.files = store.files
+        self.files = checked_files(store.path)
         self._archive = store.path if store.path.is_file() else None
         self.keys = list(self.files.walk())
-        self._sizes = {key: self.files.size(key) or 0 for key in self.keys}
+        self._sizes = {key: _size(self.files, key) for key in self.keys}
         self._done = 0
         self._inputs = Inputs()
         self._report = Report(files=len(self.keys), nbytes=sum(self._sizes.values()))
@@ -59,6 +59,7 @@ class _Verification:
         """Check everything; what others are made from first."""
         self._report.add(_root(self.files))
         self._report.add(parents(self.files, self.keys))
+        self._report.add(unknown_entries(self.files, self.keys))
         self._report.add(strays(self.files, self.keys))
         for path in run_folders(self.files, "runs"):
             self._run(path)
@@ -125,6 +126,13 @@ class _Verification:
     def _show(self, done: int) -> None:
         if self._progress is not None:
             self._progress(self._name, done, self._report.nbytes)
+
+
+def _size(files: StoreFiles, key: str) -> int:
+    try:
+        return files.size(key) or 0
+    except OSError:  # told where the file is read
+        return 0
 
 
 def _root(files: StoreFiles) -> Iterator[Finding]:

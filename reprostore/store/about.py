@@ -31,10 +31,15 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
         attributes = json.loads(files.read("zarr.json"))["attributes"]["reprostore"]
         version = int(attributes["format"])
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        reason = files.dead_end("zarr.json")
         raise FormatError(
-            f"{path} is no sample store: it has no zarr.json with a reprostore entry.",
+            f"{path} is no sample store: it has no zarr.json with a reprostore entry."
+            if reason is None
+            else f"{path} cannot be read as a store: {reason}.",
             "A sample store is a Zarr version 3 group whose attributes name its format.",
-            _where_instead(path, files),
+            _where_instead(path, files)
+            if reason is None
+            else "Bring back what is to be found there.",
         ) from error
     if version > FORMAT:
         raise FormatError(

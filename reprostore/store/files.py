@@ -7,10 +7,11 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from reprostore.errors import FormatError
+from reprostore.specs import is_name
 from reprostore.store.links import dead_end, leads_back
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -43,13 +44,18 @@ class StoreFiles(Protocol):
         """
 
     def folders(self, key: str = "") -> list[str]:
-        """Return the names of the folders directly below a key, sorted."""
+        """Return the names of the folders directly below a key, sorted.
+
+        Those of operating systems and editors, such as ``@eaDir`` or ``.snapshot``, are left out:
+        they have no name of the format and hold no zarr.json.
+        """
 
     def walk(self, key: str = "") -> Iterator[str]:
         """Yield the keys of all files below a key, sorted.
 
         Links are followed, as by all who read. One that leads nowhere, or back to a folder above
-        it, counts as a file, and so does a folder that the system does not list.
+        it, counts as a file, and so does a folder that the system does not list. So does a link
+        behind a link to what one of those leads to already: else n of them make 2^n paths.
         """
 
     def dead_end(self, key: str) -> str | None:
@@ -63,14 +69,24 @@ class FolderFiles:
     ----------
     path : Path
         Folder of the store.
+    lenient : bool
+        Folders that the system does not list count as empty, for those who tell of all that
+        `walk` finds. Else they are errors, so that nothing is silently left out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lenient: bool = False) -> None:
         self.path = path
+        self._lenient = lenient
+        self._led_to_again = set[str]()
 
     def exists(self, key: str) -> bool:
         """Say whether there is a file or a folder of this key."""
-        return (self.path / key).exists()
+        try:
+            return (self.path / key).exists()
+        except OSError:
+            if not self._lenient:
+                raise
+            return True  # whoever reads it is told why it cannot be read
 
     def size(self, key: str) -> int | None:
         """Return the bytes of a file, or None where there is none."""
@@ -94,34 +110,64 @@ class FolderFiles:
         """Return the names of the folders directly below a key, sorted."""
         try:
             with os.scandir(self.path / key) as entries:
-                return sorted(entry.name for entry in entries if Path(entry).is_dir())
+                return sorted(entry.name for entry in entries if self._is_own(Path(entry)))
         except OSError as error:
-            if error.errno not in _ABSENT:
+            if error.errno not in _ABSENT and not self._lenient:
                 raise
             return []
 
+    def _is_own(self, folder: Path) -> bool:
+        """Say whether something is a folder, and none of an operating system or editor."""
+        try:
+            return folder.is_dir() and (is_name(folder.name) or (folder / "zarr.json").exists())
+        except OSError:
+            if is_name(folder.name) and not self._lenient:
+                raise
+            return False
+
     def walk(self, key: str = "") -> Iterator[str]:
         """Yield the keys of all files below a key, sorted."""
-        found, folders = list[str](), [key.strip("/")]
+        found, folders = list[str](), [(key.strip("/"), False)]
+        seen = set[tuple[int, int]]()
         while folders:
-            folder = folders.pop()
+            folder, behind_link = folders.pop()
             try:
-                with os.scandir(self.path / folder) as entries:
-                    for entry in entries:
-                        name = f"{folder}/{entry.name}".lstrip("/")
-                        goes_on = (
-                            Path(entry).is_dir() and not leads_back(self.path, name)
-                            if entry.is_symlink()
-                            else entry.is_dir()
-                        )
-                        (folders if goes_on else found).append(name)
+                with os.scandir(self.path / folder) as listed:
+                    entries = sorted(
+                        (entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False))
+                        for entry in listed
+                    )
             except OSError as error:
                 if error.errno not in _ABSENT:  # what was removed meanwhile
                     found.append(folder)
+                continue
+            for entry, is_link, is_folder in entries:
+                name = f"{folder}/{entry}".lstrip("/")
+                if is_folder or (is_link and self._goes_on(name, seen, behind_link=behind_link)):
+                    folders.append((name, behind_link or is_link))
+                else:
+                    found.append(name)
         yield from sorted(found)
+
+    def _goes_on(self, name: str, seen: set[tuple[int, int]], *, behind_link: bool) -> bool:
+        """Say whether `walk` follows a link, and note where it leads to."""
+        try:
+            there = (self.path / name).stat()
+        except OSError:
+            return False
+        if not stat.S_ISDIR(there.st_mode) or leads_back(self.path, name):
+            return False
+        again = behind_link and (there.st_dev, there.st_ino) in seen
+        seen.add((there.st_dev, there.st_ino))
+        if again:
+            self._led_to_again.add(name)
+        return not again
 
     def dead_end(self, key: str) -> str | None:
         """Say why nothing is read below a key although something has its name, if that is so."""
+        for name in (key, *map(str, PurePosixPath(key).parents)):
+            if name in self._led_to_again:
+                return f"the link {name} leads to a folder that a link before it leads to"
         return dead_end(self.path, key)
 
 
@@ -215,7 +261,11 @@ class ArchiveFiles:
 
     def folders(self, key: str = "") -> list[str]:
         """Return the names of the folders directly below a key, sorted."""
-        return sorted(self._folders.get(key, ()))
+        return sorted(
+            name
+            for name in self._folders.get(key, ())
+            if is_name(name) or f"{key}/{name}/zarr.json".lstrip("/") in self._members
+        )
 
     def walk(self, key: str = "") -> Iterator[str]:
         """Yield the keys of all files below a key, sorted."""
@@ -248,6 +298,11 @@ def store_files(path: Path) -> StoreFiles:
         return FolderFiles(path)
     found = path.stat()
     return _archive(path, (found.st_size, found.st_mtime_ns, found.st_ino))
+
+
+def checked_files(path: Path) -> StoreFiles:
+    """Return the files of a store for those who check all of it, whatever cannot be listed."""
+    return store_files(path) if path.is_file() else FolderFiles(path, lenient=True)
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""Links in the folder of a store: those that lead back, and those that lead nowhere."""
+"""Links in the folder of a store that lead back or nowhere, and folders that are not listed."""
 
 import itertools
 import os
@@ -42,11 +42,17 @@ def dead_end(root: Path, key: str) -> str | None:
     for depth in range(1, len(parts) + 1):
         name = "/".join(parts[:depth])
         place = root / name
-        if place.is_symlink():
-            if not place.exists():
+        try:
+            if place.is_symlink() and not place.exists():
                 return f"the link {name} leads nowhere"
-            if place.is_dir() and leads_back(root, name):
+            if not place.is_dir():
+                continue
+            if place.is_symlink() and leads_back(root, name):
                 return f"the link {name} leads back to a folder that it lies in"
-        elif place.is_dir() and not os.access(place, os.R_OK | os.X_OK):
+            with os.scandir(place):
+                listed = os.access(place, os.X_OK)
+        except OSError:
+            listed = False
+        if not listed:
             return f"the folder {name} cannot be listed"
     return None

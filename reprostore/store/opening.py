@@ -8,9 +8,11 @@ from typing import Literal
 
 from reprostore.errors import CorruptionError, SpecError, StorageError
 from reprostore.store.about import FORMAT, now, read_root_attributes
+from reprostore.store.files import checked_files, run_folders
 from reprostore.store.groups import staged_group, storage_errors, sweep_staging
 from reprostore.store.locks import locked
 from reprostore.store.root import SampleStore
+from reprostore.store.run import Run
 from reprostore.store.targets import require_target
 
 
@@ -115,7 +117,8 @@ def open_store(path: str | Path, mode: Literal["r", "r+"] = "r") -> SampleStore:
             sweep_staging(path)
     store = SampleStore(path, read_only=mode == "r")
     if mode == "r+":
-        for run in store.runs():
+        for name in run_folders(checked_files(path), "runs"):
+            run = Run(path, name, read_only=False)
             if run.is_half_grown():  # or growing right now, and then the lock makes us wait
                 with contextlib.suppress(CorruptionError), run.locked():
                     pass  # damage is told to who writes into the run, not to all others

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from reprostore.errors import IdentityError, SpecError
-from reprostore.paths import require_file, without_links
+from reprostore.paths import exists, require_file, without_links
 
 
 def require_target(place: Path, what: str) -> None:
@@ -20,7 +20,8 @@ def require_target(place: Path, what: str) -> None:
     Raises
     ------
     IdentityError
-        A file stands above the place, or a link that leads nowhere above it or there.
+        A file stands above the place, a link that leads nowhere above it or there, or a pipe or
+        device there.
     SpecError
         There is a store at the place, or above it: readers and checks would take what is put into
         it for a part of it.
@@ -35,6 +36,12 @@ def require_target(place: Path, what: str) -> None:
                 "Choose another place, or move away what is there.",
             )
     resolved = without_links(place)
+    if _is_of_the_system(resolved):
+        raise IdentityError(
+            f"{place} is a pipe or a device, or lies among what is open.",
+            f"{what} is built beside its place, and moved there when it is whole.",
+            "Choose a place in a folder of files.",
+        )
     for folder in (resolved, *resolved.parents):
         if is_store(folder):
             raise SpecError(
@@ -42,6 +49,12 @@ def require_target(place: Path, what: str) -> None:
                 "A store holds nothing but what reprostore writes.",
                 "Name a place outside of the store.",
             )
+
+
+def _is_of_the_system(place: Path) -> bool:
+    """Say whether a place is a pipe, a device or one of ``/dev/fd``: no lock is held there."""
+    there = exists(place) and not place.is_dir() and not place.is_file()
+    return there or Path("/proc") in place.parents
 
 
 def is_store(folder: Path) -> bool:

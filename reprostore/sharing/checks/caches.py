@@ -82,9 +82,11 @@ def check_cache(files: StoreFiles, group: str, keys: Sequence[str], inputs: Inpu
         action = f"Remove it with --repair. {MADE_AGAIN}"
         if not replaceable:
             action = "It cannot be made again from this store: restore it from a copy."
-        if UNREADABLE in what:
+        # What is behind a link may only be away for the moment.
+        unread = UNREADABLE in what or any(files.dead_end(key) is not None for key in keys)
+        if unread:
             action = MAKE_READABLE
-        if not replaceable or UNREADABLE in what:
+        if not replaceable or unread:
             mending = None
         checked.findings.append(Finding(True, kind, place, what, action, group, mending=mending))
 

@@ -17,8 +17,9 @@ Kind = Literal[
     "length", "fingerprint", "stale", "unchecked", "leftover", "stray",
 ]  # fmt: skip
 
-Mending = Literal["seeds", "array", "group", "session", "length", "remove"]
-"""What `--repair` does: mark seeds missing, write metadata anew, remove what is made again."""
+Mending = Literal["seeds", "array", "group", "session", "length", "remove", "entries"]
+"""What `--repair` does: mark seeds missing, write metadata anew, remove what is made again, or take
+entries that are none of the format out of a zarr.json."""
 
 
 UNREADABLE = "is in a file that cannot be read"

@@ -29,7 +29,7 @@ _ARRAY_KEYS = frozenset(
      "fill_value", "node_type", "shape", "storage_transformers", "zarr_format"]
 )  # fmt: skip
 _KEY_ENCODING = {"name": "default", "configuration": {"separator": "/"}}
-_GROUP_KEYS = frozenset(["attributes", "node_type", "zarr_format"])
+GROUP_KEYS = frozenset(["attributes", "node_type", "zarr_format"])
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ def group_attributes(files: StoreFiles, group: str) -> dict[str, Any]:
         Its zarr.json is absent, damaged, or not that of a group.
     """
     document = read_json(files, f"{group}/zarr.json" if group else "zarr.json")
-    _require_keys(document, _GROUP_KEYS)
     attributes = document.get("attributes", {})
     if (
         type(document.get("zarr_format")) is not int
@@ -143,7 +142,9 @@ def array_form(files: StoreFiles, array: str) -> tuple[ArrayForm, dict[str, Any]
         and crc32c and nothing else.
     """
     document = read_json(files, f"{array}/zarr.json")
-    _require_keys(document, _ARRAY_KEYS)
+    unknown = sorted(document.keys() - _ARRAY_KEYS)
+    if unknown:  # readers may take them for what is stored
+        raise Damage(f"has the unknown entries {shorten(', '.join(unknown))} in its zarr.json")
     attributes = document.get("attributes", {})
     if not isinstance(attributes, dict):
         raise Damage("has attributes that are no object")
@@ -160,13 +161,6 @@ def require_no_attributes(attributes: Mapping[str, Any], *but: str) -> None:
     others = sorted(attributes.keys() - set(but))
     if others:
         raise Damage(f"has the attributes {shorten(', '.join(others))}, which it has no use for")
-
-
-def _require_keys(document: dict[str, Any], known: frozenset[str]) -> None:
-    """Refuse entries that are none of this format: readers may take them for what is stored."""
-    unknown = sorted(document.keys() - known)
-    if unknown:
-        raise Damage(f"has the unknown entries {shorten(', '.join(unknown))} in its zarr.json")
 
 
 def _form(document: dict[str, Any]) -> ArrayForm:

@@ -4,8 +4,15 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from reprostore.sharing.checks.findings import Damage, Finding
-from reprostore.sharing.checks.forms import ArrayForm, array_form, group_attributes
+from reprostore.seeds import shorten
+from reprostore.sharing.checks.findings import MAKE_READABLE, UNREADABLE, Damage, Finding
+from reprostore.sharing.checks.forms import (
+    GROUP_KEYS,
+    ArrayForm,
+    array_form,
+    group_attributes,
+    read_json,
+)
 from reprostore.sharing.checks.run_forms import STEP_ARRAYS
 from reprostore.specs import is_name
 from reprostore.store.files import StoreFiles
@@ -18,6 +25,10 @@ _ARRAYS = frozenset(
 MANIFEST = "manifest-sha256.json"
 _FAMILIES = ("runs", "sessions", "datasets", "embeddings", "neighbors", "results")
 _FOLLOW = "Bring back what is to be found there, or delete the name: nothing below it was checked."
+_LIST = (
+    "Find out why the system does not list it: permissions, a disk or a network. Nothing below it "
+    "was checked."
+)
 _LISTED = 20
 """Files that are named one by one; of more, the number is told."""
 
@@ -27,7 +38,12 @@ def parents(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
 
     These hold nothing of their own, so that an empty one is as good.
     """
-    below = {parent for key in keys if key.endswith("/zarr.json") for parent in _above(key)}
+    below = {
+        parent
+        for key in keys
+        if key.endswith("/zarr.json") and not _is_foreign(files, key)
+        for parent in _above(key)
+    }
     for group in sorted(below - {""}):
         if not _is_parent(group):
             continue
@@ -37,13 +53,16 @@ def parents(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
         except Damage as damage:
             reason = str(damage)
         if reason is not None:
+            unread = UNREADABLE in reason
             yield Finding(
                 damage=True,
                 kind="group",
                 place=group,
                 what=f"The group {reason}.",
-                action="Write it anew with --repair: it only holds other groups.",
-                mending="group",
+                action=MAKE_READABLE
+                if unread
+                else "Write it anew with --repair: it only holds other groups.",
+                mending=None if unread else "group",
             )
         strange = [part for part in group.split("/") if not is_name(part)]
         if strange:
@@ -51,6 +70,46 @@ def parents(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
     for name in files.folders():
         if name not in _FAMILIES:
             yield _note("stray", name, "The folder is none of this format")
+
+
+def _is_foreign(files: StoreFiles, key: str) -> bool:
+    """Say whether a file lies in a folder of an operating system or editor, such as a snapshot."""
+    return any(
+        not is_name(PurePosixPath(folder).name) and not files.exists(f"{folder}/zarr.json")
+        for folder in _above(f"{key}/")
+        if folder
+    )
+
+
+def unknown_entries(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
+    """Find entries in the zarr.json of groups that are none of this format.
+
+    Readers may take them for what is stored: `consolidated_metadata` says how all arrays below
+    are read.
+    """
+    documents = [key for key in keys if PurePosixPath(key).name == "zarr.json"]
+    arrays = {_array_of(key) for key in set(keys) - {*documents}}
+    for key in documents:
+        group = key.removesuffix("zarr.json").rstrip("/")
+        if group in arrays or _is_foreign(files, key):
+            continue
+        try:
+            document = read_json(files, key)
+        except Damage:  # told where the group is checked
+            continue
+        unknown = sorted(document.keys() - GROUP_KEYS)
+        if unknown and document.get("node_type") == "group":
+            names = shorten(", ".join(unknown))
+            yield Finding(
+                damage=True,
+                kind="attributes" if group else "store",
+                place=group,
+                what=f"The {'group' if group else 'store'} has the unknown entries {names} in its "
+                "zarr.json.",
+                action="Delete these entries from zarr.json, or use --repair.",
+                group=group,
+                mending="entries",
+            )
 
 
 def _above(key: str) -> Iterator[str]:
@@ -115,12 +174,13 @@ def strays(files: StoreFiles, keys: Sequence[str]) -> Iterator[Finding]:
         array = _array_of(key)
         if array is not None and _is_chunk(files, key, array, forms):
             continue  # where it cannot be read, that is told with the array
-        reason = files.dead_end(key)
+        reason = files.dead_end(key) if all(map(is_name, key.split("/"))) else None
         if reason is None:
             foreign.append(key)
         else:
             what = f"{reason[0].upper()}{reason[1:]}."
-            yield Finding(True, "file", key, what, _FOLLOW)
+            action = _LIST if reason.endswith("cannot be listed") else _FOLLOW
+            yield Finding(True, "file", key, what, action)
     for key in left[:_LISTED]:
         yield _note("leftover", key, "A writer that was killed left this file")
     for key in foreign[:_LISTED]:
