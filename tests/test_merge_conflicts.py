@@ -224,6 +224,8 @@ def test_licences_that_differ_need_a_decision(tmp_path):
     merge_stores(tmp_path / "c.zarr", [a.path, b.path], about=About(license="CC-BY-4.0"))
     with pytest.raises(SpecError, match="written once"):
         merge_stores(tmp_path / "c.zarr", [a.path], about=About(license="CC0-1.0"))
+    with pytest.raises(SpecError, match=r"creators Eve are asked for, and those of .* are Ada\."):
+        merge_stores(a.path, [b.path], about=About(license="CC0-1.0", creators=("Ada", "Eve")))
     rows = merge_stores(a.path, [b.path], about=About(license="CC0-1.0"))
     assert any("creators Bo are kept" in row.get("text", "") for row in rows)
     records = [open_store(a.path).session(int(name, 16))

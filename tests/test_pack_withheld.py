@@ -1,12 +1,14 @@
 """Packs of vectors alone: no image leaves the house, and the scores are those of the full store."""
 
 import json
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from analyzing import add_run, pictures
 from merging import pixel
 from packing import RUNS, SHAPE, analyzed, answers, laboratory, pack
 from zarr.storage import ZipStore
@@ -56,6 +58,18 @@ def test_scores_are_those_of_the_full_store(lab, vectors, tmp_path):
             if function is reproducibility:  # it takes images
                 assert np.isnan(found["mae_score"]).all()
                 assert not np.isnan(expected["mae_score"].values[0, 1])
+
+
+def test_a_run_without_vectors_is_left_out_and_told(lab, tmp_path):
+    shutil.copytree(lab[0].path, tmp_path / "lab.zarr")
+    store = open_store(tmp_path / "lab.zarr", mode="r+")
+    add_run(store, "bare", dict(enumerate(pictures(4, seed=9, shape=SHAPE))))
+    made = pack(store, tmp_path / "vectors.zip", content="vectors")
+    assert [row["name"] for row in made["runs"]] == RUNS
+    assert "The run bare/s/none: it has no vectors that could be packed." in made["left_out"]
+    packed = open_store(tmp_path / "vectors.zip")
+    assert packed.run_paths() == RUNS
+    assert verify_store(packed).damage == []
 
 
 def test_no_image_is_in_it(vectors):

@@ -158,8 +158,9 @@ class SampleStore:
         Returns
         -------
         xarray.Dataset
-            `sample` (model, sampler, condition, seed, step, …), images in [-1, 1], as dask arrays
-            whose chunks are whole chunks of the store; `denoised` where all runs have it.
+            `sample` (model, sampler, condition, seed, step, …), as dask arrays whose chunks are
+            whole chunks of the store: images in [-1, 1], or 0 to 255 where they are stored as
+            uint8; `denoised` where all runs have it.
 
         Raises
         ------

@@ -76,6 +76,14 @@ def merged_about(
                 "What a store says of itself is written once, when it is made.",
                 f"Leave --{name} out, or merge into a new store with --into.",
             )
+    unknown = [name for name in asked.creators if name not in present.creators]
+    if unknown:
+        raise SpecError(
+            f"The creators {', '.join(unknown)} are asked for, and those of {target.path} are "
+            f"{', '.join(present.creators) or 'not stated'}.",
+            "What a store says of itself is written once, when it is made.",
+            "Leave --creator out, or merge into a new store with --into.",
+        )
     for label, license_ in licenses.items():
         if license_ == present.license or asked.license is not None:
             continue

@@ -88,7 +88,18 @@ def select(store: SampleStore, request: PackRequest) -> Selection:
             "Run an analysis with an encoder first, such as sscd, or pass --allow-pixel if the "
             "images may be handed on.",
         )
+    if request.content == "vectors":
+        _leave_out_bare_runs(chosen)
     return chosen
+
+
+def _leave_out_bare_runs(chosen: Selection) -> None:
+    """Leave out runs of whose samples nothing would be in a pack without images."""
+    for snapshot in list(chosen.runs):
+        path = snapshot.run.path
+        if not any(group.endswith(f"/runs/{path}") for group in chosen.groups):
+            chosen.runs.remove(snapshot)
+            chosen.left_out.append(f"The run {path}: it has no vectors that could be packed.")
 
 
 def _add_runs(chosen: Selection, request: PackRequest) -> None:
